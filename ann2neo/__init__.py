@@ -1,0 +1,21 @@
+"""ann2neo: artificial networks as Neo spike trains, analysed with Elephant."""
+
+from .probe import Probe, RecordingError, calibrate, record
+from .raster import Recording, SpikeRaster, Stimuli
+from .summary import Summary
+from .threshold import Quantile, ZScore
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Probe",
+    "Quantile",
+    "Recording",
+    "RecordingError",
+    "SpikeRaster",
+    "Stimuli",
+    "Summary",
+    "ZScore",
+    "calibrate",
+    "record",
+]

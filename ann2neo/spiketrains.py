@@ -1,0 +1,555 @@
+"""Recordings as Neo objects, Neo objects as recordings, and the statistics through Elephant.
+
+The one file of the analysis that knows neo, quantities and elephant.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+import weakref
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import elephant.conversion
+import elephant.statistics
+import neo
+import numpy as np
+import quantities as pq
+from neo.core.spiketrainlist import SpikeTrainList
+from tqdm import tqdm
+
+from .raster import PseudoTime, Recording, SpikeRaster, Stimuli, coordinates, milliseconds
+from .statistics import STATISTICS
+
+HEADER = "ann2neo"
+"""The Block annotation that holds, as JSON, all of a recording but its spikes."""
+
+_MS = pq.ms.dimensionality
+_HZ = 1.0 * pq.Hz
+
+
+def _train(
+    times: np.ndarray, t_start: pq.Quantity, t_stop: pq.Quantity, segment: neo.Segment | None = None
+) -> neo.SpikeTrain:
+    """Make a SpikeTrain of sorted times in ms known to lie in range, without Neo's checks of them.
+
+    A view with its attributes filled in costs a tenth of the constructor.
+    """
+    train = times.view(neo.SpikeTrain)
+    train._dimensionality = _MS
+    train.t_start, train.t_stop, train.sampling_rate = t_start, t_stop, _HZ
+    train.segment = segment
+    return train
+
+
+class LazySpikeTrainList(SpikeTrainList):
+    """A :class:`neo.core.spiketrainlist.SpikeTrainList` that makes its trains when they are used.
+
+    A train lives as long as somebody holds it; its annotations, also those added later, stay. (Hold the
+    train itself if you give it waveforms or array annotations.) As soon as the list is changed, it
+    turns into a plain one.
+
+    Parameters
+    ----------
+    n_trains : int
+        Length of the list.
+    make : callable
+        From position to SpikeTrain.
+    parent : neo.Segment, optional
+        The segment that the list belongs to.
+    """
+
+    def __init__(
+        self, n_trains: int, make: Callable[[int], neo.SpikeTrain], parent: neo.Segment | None
+    ) -> None:
+        self._plain: list[neo.SpikeTrain] | None
+        super().__init__(parent=parent)
+        self._make = make
+        self._live: list[Callable[[], neo.SpikeTrain | None]] = [lambda: None] * n_trains
+        self._annotations_at: list[dict[str, Any] | None] = [None] * n_trains
+
+    @property
+    def _items(self) -> list[neo.SpikeTrain]:
+        # whatever Neo does with its plain list, it gets one: complete, and from now on kept
+        if self._plain is None:
+            self._plain = [self._train_at(i) for i in range(len(self))]
+        return self._plain
+
+    @_items.setter
+    def _items(self, items: list[neo.SpikeTrain] | None) -> None:
+        self._plain = items
+
+    def _train_at(self, i: int) -> neo.SpikeTrain:
+        train = self._live[i]()
+        if train is None:
+            train = self._make(i % len(self))
+            kept = self._annotations_at[i]
+            if kept is None:
+                self._annotations_at[i] = train.annotations
+            else:
+                train.annotations = kept
+            self._live[i] = weakref.ref(train)
+        return train
+
+    def __len__(self) -> int:
+        return len(self._live if self._plain is None else self._plain)
+
+    def __iter__(self) -> Iterator[neo.SpikeTrain]:
+        if self._plain is not None:
+            return iter(self._plain)
+        return (self._train_at(i) for i in range(len(self)))
+
+    def __getitem__(self, i: Any) -> Any:
+        if self._plain is not None:
+            return super().__getitem__(i)
+        if isinstance(i, slice):
+            return SpikeTrainList(items=[self._train_at(j) for j in range(*i.indices(len(self)))])
+        return self._train_at(i)
+
+    def __reduce__(self) -> tuple:
+        # copied and pickled as Neo's own list, which needs no ann2neo to be opened
+        lazy = ("_make", "_live", "_annotations_at", "_plain")
+        state = {name: value for name, value in self.__dict__.items() if name not in lazy}
+        return SpikeTrainList, (), {**state, "_items": list(self)}
+
+
+def train_name(layer: str, unit: int) -> str:
+    """Return the name of a unit's SpikeTrain, unique in its segment.
+
+    Examples
+    --------
+    >>> train_name("layer1.0.relu", 12)
+    'layer1.0.relu[12]'
+    """
+    return f"{layer}[{unit}]"
+
+
+def to_neo(recording: Recording) -> neo.Block:
+    """Return a recording as a Neo Block.
+
+    Parameters
+    ----------
+    recording : Recording
+        The spikes of a network.
+
+    Returns
+    -------
+    neo.Block
+        One Segment a trial, on one common time axis; in it one SpikeTrain a unit, layer after layer,
+        made when first used; an Event ``stimuli`` at the onset of each stimulus, labelled with its class
+        (or its id), both also as array annotations; an Epoch ``trials``. One Group a layer. Spikes stand
+        at bin centres, (k + ½)·bin_size in ms: spikes at bin edges are moved by rounding when they are
+        binned again.
+
+    Examples
+    --------
+    >>> recording = Recording({"relu": SpikeRaster.from_dense([[1, 0, 1], [0, 0, 0]])})
+    >>> block = recording.to_neo()
+    >>> block.segments[0].spiketrains[0]
+    <SpikeTrain(array([0.5, 2.5]) * ms, [0.0 ms, 3.0 ms])>
+    >>> [group.name for group in block.groups]
+    ['relu']
+    >>> Recording.from_neo(block) == recording
+    True
+    """
+    time = recording.time
+    visible = {k: v for k, v in recording.annotations.items() if isinstance(v, str | int | float)}
+    block = neo.Block(
+        name=str(recording.annotations.get("model", "recording")),
+        **{**visible, "bin_size": f"{time.bin_size!r} ms", HEADER: describe(recording)},
+    )
+    unit_at = _unit_labels(recording)
+    for trial, (times, offsets) in enumerate(_times_by_trial(recording)):
+        first, last = time.trial_edges[trial : trial + 2]
+        segment = neo.Segment(name=f"trial {trial:0{len(str(time.n_trials - 1))}d}", index=trial)
+        segment.block = block
+        start, stop = first * time.bin_size * pq.ms, last * time.bin_size * pq.ms
+
+        def make(
+            i: int,
+            segment: neo.Segment = segment,
+            times: np.ndarray = times,
+            ends: list[int] = offsets.tolist(),  # noqa: B008 (bound to this trial)
+            start: pq.Quantity = start,
+            stop: pq.Quantity = stop,
+        ) -> neo.SpikeTrain:
+            train = _train(times[ends[i] : ends[i + 1]], start, stop, segment)
+            train.name, train.annotations = unit_at(i)
+            return train
+
+        segment.spiketrains = LazySpikeTrainList(recording.n_units, make, segment)
+        if recording.stimuli is not None:
+            segment.events.append(_stimuli_event(recording.stimuli, first, last, time.bin_size))
+        epoch = ([start.item()] * pq.ms, [(stop - start).item()] * pq.ms, [segment.name])
+        segment.epochs.append(neo.Epoch(*epoch, name="trials"))
+        block.segments.append(segment)
+    _add_groups(block, recording)
+    return block
+
+
+def _unit_labels(recording: Recording) -> Callable[[int], tuple[str, dict[str, Any]]]:
+    """Return a function from a unit's position in the recording to its name and annotations."""
+    layers, firsts, first = [], [], 0
+    for layer, raster in recording.rasters.items():
+        columns = {"unit": raster.units, "threshold": raster.threshold}
+        if len(raster.shape) == 3:
+            columns |= coordinates(raster)
+        layers.append((layer, {name: column.tolist() for name, column in columns.items()}))
+        firsts.append(first)
+        first += raster.n_units
+
+    def unit_at(i: int) -> tuple[str, dict[str, Any]]:
+        number = bisect_right(firsts, i) - 1
+        layer, columns = layers[number]
+        row = i - firsts[number]
+        annotations = {"layer": layer}
+        for name, column in columns.items():
+            annotations[name] = column[row]
+        return train_name(layer, columns["unit"][row]), annotations
+
+    return unit_at
+
+
+def _times_by_trial(recording: Recording) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield for each trial the spike times of all units, one unit after the other, and offsets."""
+    time = recording.time
+    spikes = [raster.spikes() for raster in recording.rasters.values()]
+    bins = np.concatenate([of_layer for of_layer, _ in spikes])
+    counts = np.concatenate([np.diff(offsets) for _, offsets in spikes])
+    unit = np.repeat(np.arange(len(counts)), counts)
+    trial = time.trial_of(bins)
+    order = np.argsort(trial, kind="stable")
+    times = (bins[order] + 0.5) * time.bin_size
+    per_unit = np.bincount(trial * len(counts) + unit, minlength=time.n_trials * len(counts))
+    ends = np.concatenate([[0], np.cumsum(per_unit)])
+    for k in range(time.n_trials):
+        offsets = ends[k * len(counts) : (k + 1) * len(counts) + 1]
+        yield times[offsets[0] : offsets[-1]], offsets - offsets[0]
+
+
+def _stimuli_event(stimuli: Stimuli, first: int, last: int, bin_size: float) -> neo.Event:
+    shown = (stimuli.onsets >= first) & (stimuli.onsets < last)
+    ids = stimuli.ids[shown]
+    array_annotations = {"stimulus_id": ids}
+    labels = ids
+    if stimuli.labels is not None:
+        labels = array_annotations["label"] = stimuli.labels[shown]
+    return neo.Event(
+        stimuli.onsets[shown] * bin_size * pq.ms,
+        labels=labels.astype(str),
+        name="stimuli",
+        array_annotations=array_annotations,
+    )
+
+
+def _add_groups(block: neo.Block, recording: Recording) -> None:
+    first = 0
+    for layer, raster in recording.rasters.items():
+        n_units = raster.n_units
+
+        def make(i: int, first: int = first, n_units: int = n_units) -> neo.SpikeTrain:
+            return block.segments[i // n_units].spiketrains[first + i % n_units]
+
+        group = neo.Group(name=layer, shape=json.dumps(raster.shape), n_units=n_units)
+        group.spiketrains = LazySpikeTrainList(n_units * recording.n_trials, make, None)
+        block.groups.append(group)
+        first += n_units
+
+
+def describe(recording: Recording) -> str:
+    """Return, as ASCII JSON, all of a recording but its spikes; :func:`rebuild` reads it."""
+
+    def compact(values: np.ndarray) -> Any:
+        same = len(values) > 1 and np.array_equal(values, np.repeat(values[:1], len(values)), equal_nan=True)
+        return values[0].item() if same else values.tolist()
+
+    stimuli = recording.stimuli
+    return json.dumps(
+        {
+            "version": 1,
+            "bin_size": recording.time.bin_size,
+            "trial_bins": recording.time.trial_bins,
+            "layers": [
+                {
+                    "name": layer,
+                    "shape": raster.shape,
+                    "units": raster.units.tolist(),
+                    "threshold": compact(raster.threshold),
+                }
+                for layer, raster in recording.rasters.items()
+            ],
+            "stimuli": None
+            if stimuli is None
+            else {
+                "onsets": stimuli.onsets.tolist(),
+                "ids": stimuli.ids.tolist(),
+                "labels": None if stimuli.labels is None else stimuli.labels.tolist(),
+                "labels_are": None if stimuli.labels is None else stimuli.labels.dtype.kind,
+            },
+            "annotations": dict(recording.annotations),
+        }
+    )
+
+
+def rebuild(description: str, bins: Callable[[int, list[str]], Sequence[np.ndarray]]) -> Recording:
+    """Return the recording that :func:`describe` described.
+
+    Parameters
+    ----------
+    description : str
+        The JSON.
+    bins : callable
+        From a trial and the names of all units, in order, to the bins in which each spiked.
+
+    Raises
+    ------
+    ValueError
+        If a spike lies outside its trial.
+    """
+    told = json.loads(description)
+    time = PseudoTime(float(told["bin_size"]), tuple(told["trial_bins"]))
+    names = [train_name(of["name"], unit) for of in told["layers"] for unit in of["units"]]
+    dense = np.zeros((len(names), time.n_bins), bool)
+    for trial, (first, last) in enumerate(zip(time.trial_edges, time.trial_edges[1:], strict=False)):
+        for row, (name, of_unit) in enumerate(zip(names, bins(trial, names), strict=True)):
+            if len(of_unit) and not first <= of_unit.min() <= of_unit.max() < last:
+                raise ValueError(
+                    f"unit {name} has a spike outside trial {trial}, which spans bins {first} to {last - 1}"
+                )
+            dense[row, of_unit] = True
+    rasters, first = {}, 0
+    for of in told["layers"]:
+        rows = slice(first, first + len(of["units"]))
+        rasters[of["name"]] = SpikeRaster.from_dense(
+            dense[rows],
+            time=time,
+            units=np.array(of["units"], np.int64),
+            shape=tuple(of["shape"]),
+            threshold=of["threshold"],
+        )
+        first = rows.stop
+    return Recording(rasters, _stimuli_from(told["stimuli"]), told["annotations"])
+
+
+def _stimuli_from(told: dict[str, Any] | None) -> Stimuli | None:
+    if told is None:
+        return None
+    kinds = {"i": np.int64, "f": np.float64, "U": str}
+    labels = told["labels"]
+    return Stimuli(
+        np.array(told["onsets"], np.int64),
+        np.array(told["ids"], np.int64),
+        None if labels is None else np.array(labels, kinds[told["labels_are"]]),
+    )
+
+
+def bins_of(times: np.ndarray, bin_size: float) -> np.ndarray:
+    """Return the bin of each spike at a bin centre: exact over at least 10⁶ bins of any size.
+
+    Examples
+    --------
+    >>> bins_of((np.arange(3) + 0.5) * 0.3, 0.3)
+    array([0, 1, 2])
+    """
+    return np.rint(times / bin_size - 0.5).astype(np.int64)
+
+
+def from_neo(block: neo.Block, bin_size: Any = None) -> Recording:
+    """Return a Neo Block as a recording.
+
+    Parameters
+    ----------
+    block : neo.Block
+        Either made by :func:`to_neo` (also when a file was between), which gives back the very
+        recording; or any other, say of cortical neurons, whose spikes are then binned.
+    bin_size : float (ms) or quantity, optional
+        For a Block from elsewhere: the bins to put its spikes in. A bin holds one spike at most, so it
+        should be short; spikes that share a bin are counted in the annotation ``n_spikes_merged``,
+        with a warning.
+
+    Returns
+    -------
+    Recording
+        A Block from elsewhere gives one layer for each Group that has spike trains (else one layer,
+        ``units``), a trial for each Segment, no stimuli and no thresholds (NaN). Its bins start at the
+        latest ``t_start`` of a segment's trains, and an incomplete last bin is dropped.
+
+    Raises
+    ------
+    ValueError
+        If a Block from elsewhere comes without bin size, has no trains, or other trains in one segment
+        than in the next; if a Block of ours lost trains.
+
+    Notes
+    -----
+    Binning is done by :class:`elephant.conversion.BinnedSpikeTrain`.
+
+    Examples
+    --------
+    >>> import neo, quantities as pq
+    >>> segment = neo.Segment()
+    >>> segment.spiketrains.append(neo.SpikeTrain([12.1, 40.7] * pq.ms, t_stop=50 * pq.ms))
+    >>> block = neo.Block()
+    >>> block.segments.append(segment)
+    >>> Recording.from_neo(block, bin_size=10 * pq.ms).raster("units").astype(int)
+    array([[0, 1, 0, 0, 1]])
+    """
+    if bin_size is None and HEADER not in block.annotations:
+        raise ValueError(
+            f"Block {block.name!r} was not made by ann2neo: give the bin_size to bin its spikes in, "
+            "for example bin_size=1 * quantities.ms"
+        )
+    if bin_size is None:
+        return _from_own_block(block)
+    return _from_foreign_block(block, milliseconds(bin_size))
+
+
+def _from_own_block(block: neo.Block) -> Recording:
+    description = str(block.annotations[HEADER])
+    told = json.loads(description)
+    if len(block.segments) != len(told["trial_bins"]):
+        raise ValueError(
+            f"the Block was made with {len(told['trial_bins'])} segments and has {len(block.segments)}: "
+            "give bin_size to bin what is left of it"
+        )
+
+    def bins(trial: int, names: list[str]) -> list[np.ndarray]:
+        trains = {train.name: train for train in block.segments[trial].spiketrains}
+        missing = [name for name in names if name not in trains]
+        if missing:
+            raise ValueError(
+                f"segment {trial} has no train {missing[0]!r}, which the Block was made with: "
+                "give bin_size to bin what is left of it"
+            )
+        in_ms = (np.asarray(trains[name].rescale("ms").magnitude) for name in names)
+        return [bins_of(times, told["bin_size"]) for times in in_ms]
+
+    return rebuild(description, bins)
+
+
+def _from_foreign_block(block: neo.Block, bin_size: float) -> Recording:
+    segments = [segment for segment in block.segments if len(segment.spiketrains)]
+    if not segments:
+        raise ValueError(f"Block {block.name!r} has no spike trains")
+    n_trains = {len(segment.spiketrains) for segment in segments}
+    if len(n_trains) > 1:
+        raise ValueError(
+            f"the segments of Block {block.name!r} have {sorted(n_trains)} spike trains: "
+            "a recording needs the same units in every trial"
+        )
+    binned = [_binned(segment, bin_size) for segment in segments]
+    time = PseudoTime(bin_size, tuple(dense.shape[1] for dense in binned))
+    dense = np.concatenate(binned, axis=1)
+    n_spikes = sum(len(train) for segment in segments for train in segment.spiketrains)
+    merged = n_spikes - int(dense.sum())
+    if merged:
+        warnings.warn(
+            f"{merged} of {n_spikes} spikes share a bin of {bin_size:g} ms with another spike of their "
+            "unit, or lie outside the complete bins: a shorter bin_size keeps more",
+            stacklevel=4,
+        )
+    rasters = {
+        layer: SpikeRaster.from_dense(dense[rows], time=time, units=rows, shape=(len(dense),))
+        for layer, rows in _rows_by_group(block, segments[0]).items()
+    }
+    return Recording(rasters, None, {"model": block.name or "neurons", "n_spikes_merged": merged})
+
+
+def _binned(segment: neo.Segment, bin_size: float) -> np.ndarray:
+    trains = list(segment.spiketrains)
+    start = max(train.t_start.rescale("ms").item() for train in trains)
+    stop = min(train.t_stop.rescale("ms").item() for train in trains)
+    n_bins = int((stop - start) / bin_size * (1 + 1e-12))
+    if n_bins < 1:
+        raise ValueError(
+            f"bin_size={bin_size:g} ms, but the trains of segment {segment.name!r} "
+            f"share only {stop - start:g} ms: give a shorter bin_size"
+        )
+    return elephant.conversion.BinnedSpikeTrain(
+        trains, bin_size=bin_size * pq.ms, t_start=start * pq.ms, n_bins=n_bins
+    ).to_bool_array()
+
+
+def _rows_by_group(block: neo.Block, segment: neo.Segment) -> dict[str, np.ndarray]:
+    row_of = {id(train): row for row, train in enumerate(segment.spiketrains)}
+    layers = {}
+    for number, group in enumerate(block.groups):
+        rows = sorted(row_of[id(train)] for train in group.spiketrains if id(train) in row_of)
+        if rows:
+            layers[group.name or f"group {number}"] = np.array(rows)
+    return layers or {"units": np.arange(len(row_of))}
+
+
+def statistics_by_elephant(
+    recording: Recording, window: int, progress: bool = False
+) -> dict[str, np.ndarray]:
+    """Return the value of every statistic for every unit, each computed by Elephant on SpikeTrains.
+
+    Rates by :func:`elephant.statistics.mean_firing_rate`, Fano factors by ``fanofactor`` on one
+    SpikeTrain a window, intervals by ``isi`` on one SpikeTrain a trial, then ``cv``, ``cv2`` and ``lv``.
+    Over several trials, rates are weighted by duration and CV2 and LV by the number of interval pairs.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        float64 (n_units,) for each name in :data:`ann2neo.statistics.STATISTICS`.
+    """
+    block, time = recording.to_neo(), recording.time
+    edges = time.window_edges(window) * time.bin_size
+    quantities = [(first * pq.ms, last * pq.ms) for first, last in edges]
+    with warnings.catch_warnings():
+        # Elephant 1.2 itself still passes the argument that quantities deprecated
+        warnings.filterwarnings("ignore", "The 'copy' argument in Quantity is deprecated")
+        rows = [
+            _unit_by_elephant(
+                [segment.spiketrains[i] for segment in block.segments],
+                edges,
+                quantities,
+                time.bin_size,
+            )
+            for i in tqdm(range(recording.n_units), "Elephant", unit=" units", disable=not progress)
+        ]
+    return {s.name: np.array([row[s.name] for row in rows], np.float64) for s in STATISTICS}
+
+
+def _unit_by_elephant(
+    trains: list[neo.SpikeTrain],
+    edges: np.ndarray,
+    quantities: list[tuple[pq.Quantity, pq.Quantity]],
+    bin_size: float,
+) -> dict[str, float]:
+    durations = np.array([train.duration.item() for train in trains])
+    rates = [elephant.statistics.mean_firing_rate(train).rescale("Hz").item() for train in trains]
+    rate = float(np.average(rates, weights=durations))
+    p = rate * bin_size / 1e3
+
+    times = np.concatenate([train.magnitude for train in trains])
+    cuts = np.searchsorted(times, edges)
+    windows = [_train(times[a:b], *ends) for (a, b), ends in zip(cuts, quantities, strict=True)]
+    fano = float(elephant.statistics.fanofactor(windows))
+
+    isis = [elephant.statistics.isi(train).magnitude for train in trains]
+    all_isis = np.concatenate(isis)
+    cv = float(elephant.statistics.cv(all_isis)) if len(all_isis) else np.nan
+    silent_or_saturated = p == 0 or np.isclose(p, 1, rtol=1e-12)
+    return {
+        "activation_probability": p,
+        "mean_firing_rate": rate,
+        "fano_factor": fano,
+        "relative_fano_factor": np.nan if silent_or_saturated else fano / (1 - p),
+        "mean_isi": float(all_isis.mean()) if len(all_isis) else np.nan,
+        "cv_isi": cv,
+        "relative_cv_isi": np.nan if silent_or_saturated else cv / np.sqrt(1 - p),
+        "cv2_isi": _over_trials(elephant.statistics.cv2, isis),
+        "lv_isi": _over_trials(elephant.statistics.lv, isis),
+    }
+
+
+def _over_trials(function: Callable[[np.ndarray], float], isis: list[np.ndarray]) -> float:
+    """Average a mean over interval pairs; trials with less than two intervals have none."""
+    usable = [of_trial for of_trial in isis if len(of_trial) >= 2]
+    if not usable:
+        return np.nan
+    return float(np.average([function(x) for x in usable], weights=[len(x) - 1 for x in usable]))
