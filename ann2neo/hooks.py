@@ -71,9 +71,9 @@ class Selection:
 
     def __post_init__(self) -> None:
         given = self.layers
-        if isinstance(given, str | type):
-            given = [given]
-        given = [] if given is None else list(given)
+        if not isinstance(given, Iterable) or isinstance(given, str | type):
+            given = [] if given is None else [given]
+        given = list(given)
         self._types = tuple(entry for entry in given if isinstance(entry, type))
         self._patterns = [entry for entry in given if isinstance(entry, str)]
         if len(self._types) + len(self._patterns) != len(given) or self.layers in ([], ()):

@@ -450,11 +450,13 @@ def _array(values: Any) -> np.ndarray:
 
 
 def _n_stimuli(stimuli: Any) -> int | None:
-    sized: Any = stimuli.dataset if isinstance(stimuli, DataLoader) else stimuli
-    try:
-        return len(sized)
-    except TypeError:
-        return None
+    """Tell how many stimuli there will be, for the progress bar, where that is known."""
+    source: Any = stimuli.dataset if isinstance(stimuli, DataLoader) else stimuli
+    return (
+        len(source)
+        if isinstance(source, Dataset | torch.Tensor | np.ndarray) and hasattr(source, "__len__")
+        else None
+    )
 
 
 def _batches(

@@ -10,6 +10,7 @@ import warnings
 import weakref
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import elephant.conversion
@@ -108,6 +109,9 @@ class LazySpikeTrainList(SpikeTrainList):
             return SpikeTrainList(items=[self._train_at(j) for j in range(*i.indices(len(self)))])
         return self._train_at(i)
 
+    def __add__(self, other: Any) -> Any:
+        return SpikeTrainList(items=list(self), parent=self.segment) + other
+
     def __reduce__(self) -> tuple:
         # copied and pickled as Neo's own list, which needs no ann2neo to be opened
         lazy = ("_make", "_live", "_annotations_at", "_plain")
@@ -124,6 +128,22 @@ def train_name(layer: str, unit: int) -> str:
     'layer1.0.relu[12]'
     """
     return f"{layer}[{unit}]"
+
+
+def segment_name(trial: int, n_trials: int) -> str:
+    """Return the name of a trial's Segment; names sort as the trials do.
+
+    Examples
+    --------
+    >>> segment_name(7, n_trials=12)
+    'trial 07'
+    """
+    return f"trial {trial:0{len(str(n_trials - 1))}d}"
+
+
+def block_name(recording: Recording) -> str:
+    """Return the name of a recording's Block: that of the model, if known."""
+    return str(recording.annotations.get("model", "recording"))
 
 
 def to_neo(recording: Recording) -> neo.Block:
@@ -156,14 +176,17 @@ def to_neo(recording: Recording) -> neo.Block:
     """
     time = recording.time
     visible = {k: v for k, v in recording.annotations.items() if isinstance(v, str | int | float)}
-    block = neo.Block(
-        name=str(recording.annotations.get("model", "recording")),
-        **{**visible, "bin_size": f"{time.bin_size!r} ms", HEADER: describe(recording)},
-    )
+    block = neo.Block(name=block_name(recording))
+    # not through the constructor, where an annotation called "name" or "description" means another thing
+    block.annotations = {
+        **visible,
+        "bin_size": f"{time.bin_size!r} ms",
+        HEADER: describe(recording),
+    }
     unit_at = _unit_labels(recording)
     for trial, (times, offsets) in enumerate(_times_by_trial(recording)):
         first, last = time.trial_edges[trial : trial + 2]
-        segment = neo.Segment(name=f"trial {trial:0{len(str(time.n_trials - 1))}d}", index=trial)
+        segment = neo.Segment(name=segment_name(trial, time.n_trials), index=trial)
         segment.block = block
         start, stop = first * time.bin_size * pq.ms, last * time.bin_size * pq.ms
 
@@ -309,6 +332,11 @@ def rebuild(description: str, bins: Callable[[int, list[str]], Sequence[np.ndarr
         If a spike lies outside its trial.
     """
     told = json.loads(description)
+    if told["version"] != 1:
+        raise ValueError(
+            f"the recording is in version {told['version']} of ann2neo's format, this ann2neo reads "
+            "version 1: update it"
+        )
     time = PseudoTime(float(told["bin_size"]), tuple(told["trial_bins"]))
     names = [train_name(of["name"], unit) for of in told["layers"] for unit in of["units"]]
     dense = np.zeros((len(names), time.n_bins), bool)
@@ -458,18 +486,29 @@ def _from_foreign_block(block: neo.Block, bin_size: float) -> Recording:
 
 
 def _binned(segment: neo.Segment, bin_size: float) -> np.ndarray:
-    trains = list(segment.spiketrains)
-    start = max(train.t_start.rescale("ms").item() for train in trains)
-    stop = min(train.t_stop.rescale("ms").item() for train in trains)
+    trains = [train.rescale("ms") for train in segment.spiketrains]
+    start = max(train.t_start.item() for train in trains)
+    stop = min(train.t_stop.item() for train in trains)
     n_bins = int((stop - start) / bin_size * (1 + 1e-12))
     if n_bins < 1:
         raise ValueError(
             f"bin_size={bin_size:g} ms, but the trains of segment {segment.name!r} "
             f"share only {stop - start:g} ms: give a shorter bin_size"
         )
-    return elephant.conversion.BinnedSpikeTrain(
-        trains, bin_size=bin_size * pq.ms, t_start=start * pq.ms, n_bins=n_bins
-    ).to_bool_array()
+    with _quiet_elephant():
+        return elephant.conversion.BinnedSpikeTrain(
+            trains, bin_size=bin_size * pq.ms, t_start=start * pq.ms, n_bins=n_bins
+        ).to_bool_array()
+
+
+@contextmanager
+def _quiet_elephant() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # Elephant 1.2 itself still passes the argument that quantities deprecated
+        warnings.filterwarnings("ignore", "The 'copy' argument in Quantity is deprecated")
+        # spikes in an incomplete last bin: our own warning counts them
+        warnings.filterwarnings("ignore", "Binning discarded")
+        yield
 
 
 def _rows_by_group(block: neo.Block, segment: neo.Segment) -> dict[str, np.ndarray]:
@@ -499,9 +538,7 @@ def statistics_by_elephant(
     block, time = recording.to_neo(), recording.time
     edges = time.window_edges(window) * time.bin_size
     quantities = [(first * pq.ms, last * pq.ms) for first, last in edges]
-    with warnings.catch_warnings():
-        # Elephant 1.2 itself still passes the argument that quantities deprecated
-        warnings.filterwarnings("ignore", "The 'copy' argument in Quantity is deprecated")
+    with _quiet_elephant():
         rows = [
             _unit_by_elephant(
                 [segment.spiketrains[i] for segment in block.segments],

@@ -1,0 +1,183 @@
+"""The nouns: packing, trials, windows, selection."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from ann2neo import Recording, SpikeRaster, Stimuli
+from ann2neo import raster as nouns
+from ann2neo.raster import PseudoTime, divide
+
+DENSE = arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40))
+
+
+@pytest.fixture
+def recording():
+    rng = np.random.default_rng(0)
+    time = PseudoTime(2.0, (4, 4, 2))
+    return Recording(
+        {
+            "conv": SpikeRaster.from_dense(rng.random((12, 10)) < 0.5, time=time, shape=(3, 2, 2)),
+            "fc": SpikeRaster.from_dense(rng.random((3, 10)) < 0.5, time=time, units=[5, 2, 9], shape=(10,)),
+        },
+        Stimuli.in_order(10, labels=[0, 1, 0, 1, 2, 2, 0, 0, 1, 1], ids=range(100, 110)),
+        {"model": "net", "nested": {"a": (1, 2)}},
+    )
+
+
+@given(DENSE)
+def test_packing_loses_nothing(dense):
+    raster = SpikeRaster.from_dense(dense)
+    np.testing.assert_array_equal(raster.dense(), dense)
+    assert raster.n_spikes == dense.sum()
+    bins, offsets = raster.spikes()
+    for row, own in enumerate(dense):
+        np.testing.assert_array_equal(bins[offsets[row] : offsets[row + 1]], np.flatnonzero(own))
+
+
+@given(DENSE, st.integers(1, 20))
+def test_rows_of_bins_become_rows_of_units(dense, units_at_once):
+    """`from_bins` transposes in blocks; the blocks' size (a multiple of 8) does not show."""
+    before = nouns.UNITS_AT_ONCE
+    nouns.UNITS_AT_ONCE = 8 * units_at_once
+    try:
+        raster = SpikeRaster.from_bins(
+            np.packbits(dense.T, axis=1),
+            time=PseudoTime(1.0, (dense.shape[1],)),
+            units=np.arange(len(dense)),
+            shape=(len(dense),),
+            threshold=np.zeros(len(dense)),
+        )
+        np.testing.assert_array_equal(raster.dense(), dense)
+    finally:
+        nouns.UNITS_AT_ONCE = before
+
+
+def test_a_raster_cannot_be_changed():
+    with pytest.raises(ValueError, match="read-only"):
+        SpikeRaster.from_dense([[1, 0]]).packed[0] = 0
+
+
+@given(st.integers(1, 1000).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n))))
+def test_trials_are_equal_to_within_one_bin(case):
+    n_bins, n_trials = case
+    trials = divide(n_bins, n_trials)
+    assert sum(trials) == n_bins
+    assert len(trials) == n_trials
+    assert max(trials) - min(trials) <= 1
+
+
+@pytest.mark.parametrize("n_trials", [0, 4, -1])
+def test_more_trials_than_bins(n_trials):
+    with pytest.raises(ValueError, match=f"n_trials={n_trials}, but 3 bins"):
+        divide(3, n_trials)
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=5), st.data())
+def test_windows_lie_within_trials(trial_bins, data):
+    time = PseudoTime(1.0, tuple(trial_bins))
+    window = data.draw(st.integers(1, max(trial_bins)))
+    edges = time.window_edges(window)
+    assert len(edges) == sum(n // window for n in trial_bins)
+    for first, last in edges:
+        assert last - first == window
+        assert len(set(time.trial_of(np.arange(first, last)))) == 1
+
+
+def test_window_longer_than_every_trial(recording):
+    with pytest.raises(ValueError, match=r"window=5 bins, but the longest of 3 trial\(s\) has 4"):
+        recording.summarize(window=5)
+
+
+@pytest.mark.parametrize("bin_size", [0, -1, float("nan"), float("inf"), "long", None])
+def test_bin_size_that_is_no_time(bin_size):
+    with pytest.raises(ValueError, match="bin_size="):
+        nouns.milliseconds(bin_size)
+
+
+def test_units_have_coordinates_on_feature_maps(recording):
+    units = recording.units
+    assert units.columns.tolist() == ["layer", "unit", "channel", "y", "x", "threshold"]
+    conv = units[units.layer == "conv"]
+    np.testing.assert_array_equal(np.ravel_multi_index((conv.channel, conv.y, conv.x), (3, 2, 2)), conv.unit)
+    assert (units.loc[units.layer == "fc", ["channel", "y", "x"]] == -1).all(axis=None)
+
+
+def test_select_layers_and_units(recording):
+    assert recording.select(layers="f*").layers == ["fc"]
+    chosen = recording.select(layers="fc", units=[9, 5])
+    np.testing.assert_array_equal(chosen.raster("fc"), recording.raster("fc")[[2, 0]])
+    assert chosen.units.unit.tolist() == [9, 5]
+    assert recording.select(units={"conv": 3}).n_units == 1
+    by_mask = recording.select(units=recording.units.channel == 1)
+    assert by_mask.layers == ["conv"]
+    np.testing.assert_array_equal(by_mask.raster("conv"), recording.raster("conv")[4:8])
+
+
+def test_select_trials_and_labels(recording):
+    second = recording.select(trials=1)
+    assert second.time.trial_bins == (4,)
+    np.testing.assert_array_equal(second.raster("fc"), recording.raster("fc")[:, 4:8])
+    np.testing.assert_array_equal(second.stimuli.ids, [104, 105, 106, 107])
+    ones = recording.select(labels=1)
+    assert ones.time.trial_bins == (2, 2)  # the second trial shows no 1 and disappears
+    np.testing.assert_array_equal(ones.raster("conv"), recording.raster("conv")[:, [1, 3, 8, 9]])
+    np.testing.assert_array_equal(ones.labels, [1, 1, 1, 1])
+    both = recording.select(trials=slice(1, None), labels=[0, 1])
+    np.testing.assert_array_equal(both.stimuli.ids, [106, 107, 108, 109])
+
+
+def test_labels_of_stimuli_that_last_several_bins():
+    raster = SpikeRaster.from_dense(np.zeros((1, 6)))
+    recording = Recording({"rnn": raster}, Stimuli.in_order(2, n_steps=3, labels=["a", "b"]))
+    assert recording.labels.tolist() == ["a", "a", "a", "b", "b", "b"]
+    assert recording.select(labels="b").stimuli.onsets.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"layers": "relu"}, r"no layer matches \['relu'\]; the recording has \['conv', 'fc'\]"),
+        ({"layers": "fc", "units": [4]}, "layer 'fc' has no recorded unit 4"),
+        ({"units": [True, False]}, r"a mask over units has shape \(15,\)"),
+        ({"trials": 3}, "trials=3: the recording has trials 0 to 2"),
+        ({"labels": "cat"}, "no stimulus has such a label; there are 0, 1, 2"),
+        ({"trials": 2, "labels": 2}, "no bin is left"),
+    ],
+)
+def test_select_what_is_not_there(recording, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        recording.select(**arguments)
+
+
+def test_unknown_layer(recording):
+    with pytest.raises(KeyError, match=r"no layer 'x'; the recording has"):
+        recording.raster("x")
+
+
+def test_raster_as_tensor(recording):
+    import torch
+
+    assert recording.raster("fc", as_tensor=True).dtype == torch.bool
+
+
+def test_annotations_are_what_json_keeps(recording):
+    assert recording.annotations["nested"] == {"a": [1, 2]}
+    with pytest.raises(ValueError, match="is a object: give numbers"):
+        Recording(recording.rasters, annotations={"x": object()})
+
+
+def test_equality_sees_every_part(recording):
+    assert recording == recording.select()
+    assert recording != recording.select(layers="fc")
+    assert recording != Recording(recording.rasters, recording.stimuli, {"model": "other"})
+    assert recording != Recording(recording.rasters, None, recording.annotations)
+    relabelled = Stimuli.in_order(10, labels=np.zeros(10, int), ids=range(100, 110))
+    assert recording != Recording(recording.rasters, relabelled, recording.annotations)
+
+
+def test_layers_share_one_time():
+    with pytest.raises(ValueError, match="share one pseudo-time"):
+        Recording({"a": SpikeRaster.from_dense([[1, 0]]), "b": SpikeRaster.from_dense([[1]])})
