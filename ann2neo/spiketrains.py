@@ -143,7 +143,7 @@ def segment_name(trial: int, n_trials: int) -> str:
 
 def block_name(recording: Recording) -> str:
     """Return the name of a recording's Block: that of the model, if known."""
-    return str(recording.annotations.get("model", "recording"))
+    return str(recording.annotations.get("model") or "recording")
 
 
 def to_neo(recording: Recording) -> neo.Block:
@@ -512,10 +512,12 @@ def _quiet_elephant() -> Iterator[None]:
 
 
 def _rows_by_group(block: neo.Block, segment: neo.Segment) -> dict[str, np.ndarray]:
-    row_of = {id(train): row for row, train in enumerate(segment.spiketrains)}
+    trains = list(segment.spiketrains)  # held, so that no id is given to another train
+    row_of = {id(train): row for row, train in enumerate(trains)}
     layers = {}
     for number, group in enumerate(block.groups):
-        rows = sorted(row_of[id(train)] for train in group.spiketrains if id(train) in row_of)
+        grouped = list(group.spiketrains)
+        rows = sorted(row_of[id(train)] for train in grouped if id(train) in row_of)
         if rows:
             layers[group.name or f"group {number}"] = np.array(rows)
     return layers or {"units": np.arange(len(row_of))}
@@ -537,15 +539,10 @@ def statistics_by_elephant(
     """
     block, time = recording.to_neo(), recording.time
     edges = time.window_edges(window) * time.bin_size
-    quantities = [(first * pq.ms, last * pq.ms) for first, last in edges]
+    windows = [(first * pq.ms, last * pq.ms) for first, last in edges]
     with _quiet_elephant():
         rows = [
-            _unit_by_elephant(
-                [segment.spiketrains[i] for segment in block.segments],
-                edges,
-                quantities,
-                time.bin_size,
-            )
+            _unit_by_elephant([segment.spiketrains[i] for segment in block.segments], time, edges, windows)
             for i in tqdm(range(recording.n_units), "Elephant", unit=" units", disable=not progress)
         ]
     return {s.name: np.array([row[s.name] for row in rows], np.float64) for s in STATISTICS}
@@ -553,19 +550,17 @@ def statistics_by_elephant(
 
 def _unit_by_elephant(
     trains: list[neo.SpikeTrain],
+    time: PseudoTime,
     edges: np.ndarray,
-    quantities: list[tuple[pq.Quantity, pq.Quantity]],
-    bin_size: float,
+    windows: list[tuple[pq.Quantity, pq.Quantity]],
 ) -> dict[str, float]:
-    durations = np.array([train.duration.item() for train in trains])
-    rates = [elephant.statistics.mean_firing_rate(train).rescale("Hz").item() for train in trains]
-    rate = float(np.average(rates, weights=durations))
-    p = rate * bin_size / 1e3
+    rates = [elephant.statistics.mean_firing_rate(train).item() for train in trains]  # in 1/ms, as the trains
+    p = float(np.average(rates, weights=time.trial_bins)) * time.bin_size
 
     times = np.concatenate([train.magnitude for train in trains])
     cuts = np.searchsorted(times, edges)
-    windows = [_train(times[a:b], *ends) for (a, b), ends in zip(cuts, quantities, strict=True)]
-    fano = float(elephant.statistics.fanofactor(windows))
+    counted = [_train(times[a:b], *ends) for (a, b), ends in zip(cuts, windows, strict=True)]
+    fano = float(elephant.statistics.fanofactor(counted))
 
     isis = [elephant.statistics.isi(train).magnitude for train in trains]
     all_isis = np.concatenate(isis)
@@ -573,7 +568,7 @@ def _unit_by_elephant(
     silent_or_saturated = p == 0 or np.isclose(p, 1, rtol=1e-12)
     return {
         "activation_probability": p,
-        "mean_firing_rate": rate,
+        "mean_firing_rate": p / time.bin_size * 1e3,
         "fano_factor": fano,
         "relative_fano_factor": np.nan if silent_or_saturated else fano / (1 - p),
         "mean_isi": float(all_isis.mean()) if len(all_isis) else np.nan,

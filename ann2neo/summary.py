@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,8 @@ class Summary:
     ----------
     places : pandas.DataFrame
         ``Recording.units``: which units these are.
+    shapes : mapping of str to tuple of int
+        Shape of each layer's activation in one bin.
     sums : Sums
         Their sufficient sums.
     time : PseudoTime
@@ -59,11 +61,12 @@ class Summary:
     """
 
     places: pd.DataFrame
+    shapes: Mapping[str, tuple[int, ...]]
     sums: Sums
     time: PseudoTime
     window: int
     engine: str
-    values: Mapping[str, np.ndarray] = field(default_factory=dict)
+    values: Mapping[str, np.ndarray]
 
     @cached_property
     def units(self) -> pd.DataFrame:
@@ -178,4 +181,5 @@ def summarize_recording(
         values = statistics_by_elephant(recording, window, progress)
     else:
         values = {s.name: s.value(sums, recording.time.bin_size) for s in STATISTICS}
-    return Summary(recording.units, sums, recording.time, window, engine, values)
+    shapes = {layer: raster.shape for layer, raster in recording.rasters.items()}
+    return Summary(recording.units, shapes, sums, recording.time, window, engine, values)

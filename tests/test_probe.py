@@ -330,7 +330,7 @@ def test_an_error_while_loading_keeps_what_was_recorded(net):
         yield IMAGES[:4]
         raise OSError("disk gone")
 
-    with pytest.raises(RecordingError, match="stopped after 4 stimuli.*disk gone") as stopped:
+    with pytest.raises(RecordingError, match=r"stopped after 4 stimuli.*disk gone") as stopped:
         record(net, loader())
     assert isinstance(stopped.value.__cause__, OSError)
     assert stopped.value.recording.n_bins == 4

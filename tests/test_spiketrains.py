@@ -125,7 +125,7 @@ def test_a_lazy_list_that_is_changed_is_a_plain_one(recording):
     assert extra.segment is segment
     segment.spiketrains.pop()
     assert len(list(segment.spiketrains)) == 10
-    assert len(segment.spiketrains + [extra]) == 11
+    assert len(segment.spiketrains + [extra]) == 11  # noqa: RUF005 (Neo's own +)
     channels, times = segment.spiketrains.multiplexed
     assert len(channels) == len(times) == sum(r.dense()[:, :6].sum() for r in recording.rasters.values())
 
@@ -175,6 +175,15 @@ def test_groups_from_elsewhere_are_layers():
     recording = Recording.from_neo(block, bin_size=1.0)
     assert recording.layers == ["V1", "V2"]
     assert [np.flatnonzero(row).tolist() for row in recording.raster("V1")] == [[5], [7]]
+
+
+def test_a_block_of_ours_binned_as_if_from_elsewhere():
+    """Its trains are made on demand and forgotten: rows must not be taken for one another."""
+    rng = np.random.default_rng(0)
+    rasters = {name: SpikeRaster.from_dense(rng.random((60, 40)) < 0.3) for name in ("a", "b")}
+    again = Recording.from_neo(Recording(rasters).to_neo(), bin_size=1.0)
+    for name, raster in rasters.items():
+        np.testing.assert_array_equal(again.raster(name), raster.dense())
 
 
 def test_spikes_that_share_a_bin_are_counted():

@@ -1,0 +1,389 @@
+"""Tests of whether a unit is a memoryless process: counts and intervals, against Poisson and Bernoulli.
+
+Every table takes its columns from :data:`TESTS`; adding a test touches this file only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from .raster import UNITS_AT_ONCE
+from .statistics import LONGEST_ISI
+from .summary import Summary
+
+FEWEST_SPIKES = 20
+"""Dispersion is tested from this many spikes N in the windows, if also N² ≥ 20 · n_windows."""
+
+FEWEST_SPIKES_PER_TRIAL = 10
+"""Intervals are tested from this many spikes per trial: trials cut off long intervals."""
+
+FEWEST_IN_CELL = 5
+"""Fewest intervals that a closed cell of the geometric test may be expected to hold."""
+
+FEWEST_LONGER = 20
+"""Fewest intervals that its open cell may be expected to hold: with 5, p < 10⁻³ comes too often."""
+
+WIDEST_CELL = LONGEST_ISI // 4
+"""Most bins in a cell of the geometric test, which leaves four cells to units of low rate."""
+
+LARGEST_CELL_PROBABILITY = 0.3
+"""Cells of the geometric test are widened as long as the first one holds no more than this."""
+
+
+@dataclass(frozen=True)
+class GoodnessOfFit:
+    """One test of all units against one memoryless process.
+
+    Parameters
+    ----------
+    name : str
+        Stem of the columns ``<name>_statistic``, ``<name>_pvalue`` and ``<name>_qvalue``.
+    process : {"poisson", "bernoulli"}
+        The null hypothesis.
+    description : str
+        One phrase for tables, plots and files.
+    function : callable
+        Summary → statistic and p-value, both float64 (n_units,), NaN where the test cannot be made.
+    """
+
+    name: str
+    process: str
+    description: str
+    function: Callable[[Summary], tuple[np.ndarray, np.ndarray]]
+
+
+def _dispersion(
+    summary: Summary, free: np.ndarray, scale: float, usable: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compare Σ(c − c̄)²/(c̄ · free) with scale · χ² of mean n_windows − 1, on both sides."""
+    from scipy.stats import chi2
+
+    sums = summary.sums
+    n, total = sums.n_windows, sums.sum_counts
+    with np.errstate(divide="ignore", invalid="ignore"):
+        dispersion = (n * sums.sum_counts_squared - total**2) / (total * free)
+    statistic = np.where(usable, dispersion, np.nan)
+    null = chi2(np.maximum(n - 1, 1) / scale, scale=scale)
+    tail = np.minimum(null.cdf(statistic), null.sf(statistic))
+    return statistic, np.minimum(1.0, 2 * tail)
+
+
+def _countable(summary: Summary, counted: np.ndarray) -> np.ndarray:
+    n = summary.sums.n_windows
+    return (n >= 2) & (counted >= FEWEST_SPIKES) & (counted**2 >= FEWEST_SPIKES * n)
+
+
+def poisson_dispersion(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
+    r"""Test the counts in windows against a Poisson process by their dispersion, two-sided.
+
+    .. math:: X = \sum_i (c_i - \bar c)^2 / \bar c = n_\mathrm{windows} \cdot \mathrm{FF}
+
+    Counts of a Poisson process give :math:`\chi^2` of n_windows − 1 degrees of freedom. A Bernoulli
+    process gives 1 − p times that, so the test rejects memoryless units of large p: it is only half
+    of a pair with :func:`binomial_dispersion`.
+
+    Parameters
+    ----------
+    summary : Summary
+        Statistics of the units.
+
+    Returns
+    -------
+    statistic, pvalue : numpy.ndarray
+        float64 (n_units,); NaN for silent units, for a single window, and where the N spikes in the
+        n windows are too few for :math:`\chi^2` (N < 20 or N² < 20 n; simulated sizes of the 5 %
+        test above that: 3.5 % to 6 % close to the limits, 5 % elsewhere).
+
+    References
+    ----------
+    R. A. Fisher (1950), The significance of deviations from expectation in a Poisson series,
+    Biometrics 6.
+    """
+    return _dispersion(summary, np.array(1.0), 1.0, _countable(summary, summary.sums.sum_counts))
+
+
+def binomial_dispersion(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
+    r"""Test the counts in windows of W bins against a Bernoulli process, two-sided.
+
+    .. math:: X = \sum_i \frac{(c_i - \bar c)^2}{\bar c (1 - \bar c / W)}
+
+    which is Pearson's statistic of the 2 × n_windows table of bins with and without spike.
+    Independent bins give it mean n_windows − 1 and variance 2 (n_windows − 1)(1 − 1/W), less than
+    :math:`\chi^2` when windows are short; the null is therefore :math:`\chi^2` scaled to have both.
+
+    Parameters
+    ----------
+    summary : Summary
+        Statistics of the units.
+
+    Returns
+    -------
+    statistic, pvalue : numpy.ndarray
+        float64 (n_units,); NaN for silent and always-on units, for a single window, for windows of
+        one bin (which hold nothing beyond p), and where the spikes or the empty bins, N, in the n
+        windows are too few (N < 20 or N² < 20 n).
+
+    References
+    ----------
+    W. G. Cochran (1954), Some methods for strengthening the common χ² tests, Biometrics 10.
+    """
+    sums, window = summary.sums, summary.window
+    n_bins = sums.n_windows * window
+    rarer = np.minimum(sums.sum_counts, n_bins - sums.sum_counts)
+    usable = _countable(summary, rarer) & (window > 1)
+    return _dispersion(summary, 1 - sums.sum_counts / n_bins, 1 - 1 / max(window, 2), usable)
+
+
+def _by_blocks(function: Callable[[np.ndarray], np.ndarray], usable: np.ndarray) -> np.ndarray:
+    """Apply a function of row numbers to usable rows, a bounded number at once; NaN elsewhere."""
+    values = np.full(len(usable), np.nan)
+    rows = np.flatnonzero(usable)
+    for first in range(0, len(rows), UNITS_AT_ONCE):
+        block = rows[first : first + UNITS_AT_ONCE]
+        values[block] = function(block)
+    return values
+
+
+def _has_intervals(summary: Summary) -> np.ndarray:
+    return (summary.sums.n_spikes >= FEWEST_SPIKES_PER_TRIAL * summary.time.n_trials) & (
+        summary.sums.n_isis > 1
+    )
+
+
+def exponential_isi(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
+    r"""Test the intervals against a Poisson process: Kolmogorov–Smirnov distance to exponential.
+
+    .. math:: D = \sup_t \left| \hat F(t) - (1 - e^{-t / \bar I}) \right|
+
+    is exact for intervals of whole bins. Because the mean is estimated (Lilliefors), the p-value is
+    that of Stephens' :math:`D^* = (D - 0.2/n)(\sqrt n + 0.26 + 0.5/\sqrt n)`, whose null is nearly
+    the same for every number n of intervals: see :func:`exponential_pvalue`. A Poisson process
+    observed in short bins gives uniform p-values: 5 % are below 0.05 while p √n is about 0.15 at
+    most, 12 % at 0.7. Intervals in longer bins are not exponential, and with enough of them a
+    memoryless unit is rejected: the test is only half of a pair with :func:`geometric_isi`.
+
+    Parameters
+    ----------
+    summary : Summary
+        Statistics of the units.
+
+    Returns
+    -------
+    statistic, pvalue : numpy.ndarray
+        float64 (n_units,); NaN for silent units, for less than 10 spikes per trial (intervals end
+        with their trial, so the long ones would be missed), and for mean intervals above
+        ``LONGEST_ISI`` bins. Only t ≤ ``LONGEST_ISI`` is compared, as longer intervals are not told
+        apart; D is rarely reached beyond, and the simulated size of the 5 % test stays 5 %.
+
+    References
+    ----------
+    M. A. Stephens (1974), EDF statistics for goodness of fit and some comparisons, JASA 69.
+
+    H. W. Lilliefors (1969), On the Kolmogorov–Smirnov test for the exponential distribution, JASA
+    64.
+    """
+    sums = summary.sums
+    # the mean, unlike the fraction of longer intervals, is independent of D under the null (Basu):
+    # to choose by it does not bias the test
+    short = sums.sum_isi <= LONGEST_ISI * sums.n_isis
+    edges = np.arange(1, LONGEST_ISI + 1)
+
+    def distance(rows: np.ndarray) -> np.ndarray:
+        n = sums.n_isis[rows, None]
+        ecdf = np.cumsum(sums.isi_histogram[rows, :-1], axis=1) / n
+        cdf = -np.expm1(-edges * n / sums.sum_isi[rows, None])
+        before = np.pad(ecdf[:, :-1], ((0, 0), (1, 0)))
+        return np.maximum(np.abs(ecdf - cdf), np.abs(cdf - before)).max(axis=1)
+
+    statistic = _by_blocks(distance, _has_intervals(summary) & short)
+    return statistic, exponential_pvalue(statistic, sums.n_isis)
+
+
+def _stephens(distance: np.ndarray, n: np.ndarray | int) -> np.ndarray:
+    return (distance - 0.2 / n) * (np.sqrt(n) + 0.26 + 0.5 / np.sqrt(n))
+
+
+NULL_SIZES = (10, 50, 400)
+"""Numbers of intervals for which the null distribution of D* is drawn."""
+
+TAIL_FROM = 0.01
+TAIL_VARIANCE = 0.149192407  # of √n (F̂ − F) where it is largest, at F = 0.34
+
+
+@cache
+def _exponential_null(n: int, n_samples: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
+    """Draw D* of samples of n exponential intervals: its sorted values and their p-values."""
+    intervals = np.sort(np.random.default_rng(n).exponential(size=(n_samples, n)), axis=1)
+    cdf = -np.expm1(-intervals / intervals.mean(axis=1, keepdims=True))
+    ecdf = np.arange(n + 1) / n
+    distance = np.maximum(cdf - ecdf[:-1], ecdf[1:] - cdf).max(axis=1)
+    return np.sort(_stephens(distance, n)), 1 - (np.arange(n_samples) + 0.5) / n_samples
+
+
+def _exceeding(d: np.ndarray, n: int) -> np.ndarray:
+    values, pvalues = _exponential_null(n)
+    tail_from = np.quantile(values, 1 - TAIL_FROM)
+    tail = TAIL_FROM * np.exp((tail_from**2 - np.maximum(d, tail_from) ** 2) / (2 * TAIL_VARIANCE))
+    return np.where(d > tail_from, tail, np.interp(d, values, pvalues))
+
+
+def exponential_pvalue(distance: np.ndarray, n: np.ndarray) -> np.ndarray:
+    r"""Return the p-value of a Kolmogorov–Smirnov distance to the exponential of the same mean.
+
+    Down to p = 0.01 it is interpolated in simulated values of Stephens' D*, 20 000 for each of three
+    numbers of intervals. Beyond, where many tests need p-values that no simulation reaches, it is
+    continued by the tail of the limiting Gaussian process,
+
+    .. math:: p \propto e^{-D^{*2} / 2 \sigma^2}, \quad
+              \sigma^2 = \max_s \, s (1 - s) - \big((1 - s) \ln(1 - s)\big)^2 = 0.1492
+
+    Parameters
+    ----------
+    distance : numpy.ndarray
+        float64 (n_units,), D; NaN gives NaN.
+    n : numpy.ndarray
+        int64 (n_units,), number of intervals.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (n_units,).
+
+    Examples
+    --------
+    >>> exponential_pvalue(np.array([0.05, 0.11, 0.3]), np.array([100, 100, 100])).round(3)
+    array([0.891, 0.042, 0.   ])
+    """
+    n = np.maximum(n, 1)
+    d = _stephens(np.asarray(distance, np.float64), n)
+    of_sizes = np.stack([_exceeding(d, size) for size in NULL_SIZES])
+    # what is left of n in D* goes about as its logarithm
+    position = np.interp(np.log(n), np.log(NULL_SIZES), np.arange(len(NULL_SIZES)))
+    below = np.minimum(position.astype(np.int64), len(NULL_SIZES) - 2)
+    unit = np.arange(len(d))
+    lower, upper = of_sizes[below, unit], of_sizes[below + 1, unit]
+    return lower + (upper - lower) * (position - below)
+
+
+def geometric_isi(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
+    r"""Test the intervals against a Bernoulli process: chi-square distance to geometric.
+
+    Intervals are counted in J cells of w bins each and one open cell for the longer ones, as
+    geometric intervals counted by w bins are again geometric, of :math:`P = 1 - (1 - p)^w`.
+    Pearson's statistic of these counts :math:`O_j` gets the Rao–Robson term, which makes up for p
+    having been estimated from the mean of the intervals themselves,
+
+    .. math:: Y = \sum_{j=0}^{J} \frac{(O_j - n \pi_j)^2}{n \pi_j}
+              + \frac{\big(\sum_j O_j \, \partial_p \ln \pi_j\big)^2}{n (i - i_J)}, \quad
+              i = \frac{1}{p^2 (1 - p)}, \quad i_J = \sum_j \frac{(\partial_p \pi_j)^2}{\pi_j}
+
+    and a Bernoulli process gives :math:`\chi^2` of J degrees of freedom. A Poisson process put into
+    bins gives the same where bins that hold more than one spike are rare.
+
+    Parameters
+    ----------
+    summary : Summary
+        Statistics of the units.
+
+    Returns
+    -------
+    statistic, pvalue : numpy.ndarray
+        float64 (n_units,); NaN for silent and always-on units, for less than 10 spikes per trial
+        (intervals end with their trial, so the long ones would be missed), and for too few
+        intervals.
+
+    Notes
+    -----
+    w is the largest power of two, up to 64, with P ≤ 0.3, and J the largest number of cells with at
+    least 5 expected intervals in each, 20 in the open one, and J · w ≤ ``LONGEST_ISI``. Simulated
+    sizes of the 5 % test for p from 0.002 to 0.9: 4 % to 5.6 %.
+
+    References
+    ----------
+    K. C. Rao and D. S. Robson (1974), A chi-square statistic for goodness-of-fit tests within the
+    exponential family, Communications in Statistics 3.
+    """
+    from scipy.stats import chi2
+
+    sums = summary.sums
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = sums.n_isis / sums.sum_isi
+    width, n_cells = _cells(p, sums.n_isis)
+    usable = _has_intervals(summary) & (n_cells >= 1)
+    statistic = np.full(len(p), np.nan)
+    for w in np.unique(width[usable]):
+
+        def chi_square(rows: np.ndarray, w: int = w) -> np.ndarray:
+            return _rao_robson(sums.isi_histogram[rows], p[rows], w, n_cells[rows])
+
+        chosen = usable & (width == w)
+        statistic[chosen] = _by_blocks(chi_square, chosen)[chosen]
+    return statistic, chi2.sf(statistic, np.maximum(n_cells, 1))
+
+
+def _cells(p: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Choose width and number of the closed cells of units of probability p and n intervals."""
+    width = np.ones(len(p), np.int64)
+    for wider in 2 ** np.arange(1, int(np.log2(WIDEST_CELL)) + 1):
+        width[1 - (1 - p) ** wider <= LARGEST_CELL_PROBABILITY] = wider
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_q = width * np.log1p(-p)
+        last_cell = 1 + np.log(FEWEST_IN_CELL / (n * -np.expm1(log_q))) / log_q
+        open_cell = np.log(FEWEST_LONGER / n) / log_q
+    most = np.fmin(np.fmin(last_cell, open_cell), LONGEST_ISI // width)
+    return width, np.maximum(np.floor(most), 0).astype(np.int64)
+
+
+def _rao_robson(histogram: np.ndarray, p: np.ndarray, w: int, n_cells: np.ndarray) -> np.ndarray:
+    """Return Y of units that share a cell width: float64 (n_units,)."""
+    n = histogram.sum(axis=1)
+    j = np.arange(n_cells.max())
+    closed = j < n_cells[:, None]
+    in_cells = histogram[:, : len(j) * w].reshape(len(n), len(j), w).sum(axis=2)
+    observed = np.where(closed, in_cells, 0)
+    longer = n - observed.sum(axis=1)
+
+    q = (1 - p) ** w  # probability to outlast a cell
+    expected = (n * (1 - q))[:, None] * q[:, None] ** j
+    pearson = np.where(closed, (observed - expected) ** 2 / expected, 0).sum(axis=1)
+    beyond = q**n_cells
+    pearson += (longer - n * beyond) ** 2 / (n * beyond)
+
+    # scores and information with respect to P = 1 − q, of which p is a function
+    outlasted = (observed * j).sum(axis=1) + n_cells * longer
+    score = (n - longer) / (1 - q) - outlasted / q
+    whole = (1 - p) / (w * p * q) ** 2
+    return pearson + score**2 / (n * (whole - (1 - beyond) / ((1 - q) ** 2 * q)))
+
+
+TESTS = (
+    GoodnessOfFit(
+        "poisson_dispersion",
+        "poisson",
+        "dispersion of the counts in windows, against Poisson",
+        poisson_dispersion,
+    ),
+    GoodnessOfFit(
+        "binomial_dispersion",
+        "bernoulli",
+        "dispersion of the counts in windows, against binomial",
+        binomial_dispersion,
+    ),
+    GoodnessOfFit(
+        "exponential_isi",
+        "poisson",
+        "Kolmogorov–Smirnov distance of the intervals to an exponential",
+        exponential_isi,
+    ),
+    GoodnessOfFit(
+        "geometric_isi",
+        "bernoulli",
+        "chi-square distance of the intervals to a geometric",
+        geometric_isi,
+    ),
+)
+"""Every test, in the order of the tables' columns."""
