@@ -1,5 +1,7 @@
 """ann2neo: artificial networks as Neo spike trains, analysed with Elephant."""
 
+from .io import load, save
+from .poisson import PoissonFit
 from .probe import Probe, RecordingError, calibrate, record
 from .raster import Recording, SpikeRaster, Stimuli
 from .summary import Summary
@@ -8,6 +10,7 @@ from .threshold import Quantile, ZScore
 __version__ = "0.1.0"
 
 __all__ = [
+    "PoissonFit",
     "Probe",
     "Quantile",
     "Recording",
@@ -17,5 +20,7 @@ __all__ = [
     "Summary",
     "ZScore",
     "calibrate",
+    "load",
     "record",
+    "save",
 ]

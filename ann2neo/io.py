@@ -1,0 +1,259 @@
+"""Recordings in files: ``.nwb``, ``.nix``, ``.pkl`` and ``.mat``, chosen by suffix.
+
+Spikes are stored as each format stores spike trains, for everybody to open; all the rest travels beside
+them as the JSON of :func:`ann2neo.spiketrains.describe`, so that no format loses anything.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .nwb import NotOurs, read_nwb, write_nwb
+from .raster import Recording
+
+if TYPE_CHECKING:
+    import neo
+
+
+def save(recording: Recording, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write a recording to a file, all of it, in the format that the suffix names.
+
+    ======== ===================================== ===========================================
+    suffix   opens in                              needs
+    ======== ===================================== ===========================================
+    ``.nwb`` :class:`neo.io.NWBIO`, any NWB reader ``pip install 'ann2neo[nwb]'``
+    ``.nix`` :class:`neo.io.NixIO`                 ``pip install 'ann2neo[nix]'``, 10 ms a train
+    ``.mat`` :class:`neo.io.NeoMatlabIO`, MATLAB   nothing more; 2 GB at most
+    ``.pkl`` :class:`neo.io.PickleIO`              nothing more; runs code when opened
+    ======== ===================================== ===========================================
+
+    Parameters
+    ----------
+    recording : Recording
+        The spikes of a network.
+    path : path
+        Where to; the file appears under this name only when it is complete.
+    overwrite : bool
+        Replace a file that exists.
+
+    Returns
+    -------
+    pathlib.Path
+        The path.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists and ``overwrite`` is not given.
+    FileNotFoundError
+        If the folder does not exist.
+    ImportError
+        If the library that writes the format is not installed.
+    ValueError
+        If the suffix is none of :data:`SUFFIXES`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ann2neo.raster import SpikeRaster
+    >>> recording = Recording({"relu": SpikeRaster.from_dense([[1, 0, 1], [0, 0, 0]])})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = save(recording, f"{folder}/relu.mat")
+    ...     load(path) == recording
+    True
+    """
+    path = Path(path)
+    file_format = _format_of(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be saved: there is no folder {path.parent}")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists: give overwrite=True to replace it")
+    file_format.require()
+    with tempfile.TemporaryDirectory(prefix=".ann2neo-", dir=path.parent) as folder:
+        part = Path(folder) / f"part{path.suffix.lower()}"
+        file_format.write(recording, part)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    return path
+
+
+def load(path: str | os.PathLike[str], *, trust: bool = False) -> Recording:
+    """Read a recording that :func:`save` wrote.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    trust : bool
+        Needed for ``.pkl``: opening a pickle runs whatever code its writer put there.
+
+    Returns
+    -------
+    Recording
+        Equal to the one saved.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ImportError
+        If the library that reads the format is not installed.
+    ValueError
+        If the suffix is none of :data:`SUFFIXES`; if the file is damaged, or not from ann2neo; if it is a
+        pickle and ``trust`` is not given.
+
+    Examples
+    --------
+    >>> load("recording.npy")
+    Traceback (most recent call last):
+    ...
+    ValueError: recording.npy: unknown suffix '.npy': give one of .nwb, .nix, .pkl, .mat
+    """
+    path = Path(path)
+    file_format = _format_of(path)
+    with path.open("rb"):
+        pass  # missing or forbidden: the system's own error says so best
+    if file_format.runs_code and not trust:
+        raise ValueError(
+            f"{path}: opening a pickle runs any code that its writer put there. If you know who wrote "
+            "it, give trust=True; else ask for it as .nwb, .nix or .mat"
+        )
+    file_format.require()
+    try:
+        return file_format.read(path)
+    except NotOurs as error:
+        raise ValueError(
+            f"{path} was not saved by ann2neo ({error}). If neo.io.{file_format.neo_io} opens it, pass "
+            "the Block to Recording.from_neo(block, bin_size=...)"
+        ) from error
+    except Exception as error:
+        raise ValueError(
+            f"{path} is damaged, incomplete, or not a {path.suffix} file ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _format_of(path: Path) -> _Format:
+    try:
+        return _FORMATS[path.suffix.lower()]
+    except KeyError:
+        raise ValueError(
+            f"{path}: unknown suffix {path.suffix!r}: give one of {', '.join(SUFFIXES)}"
+        ) from None
+
+
+def _write_nix(recording: Recording, path: Path) -> None:
+    import neo
+
+    with neo.io.NixIO(str(path), "ow") as io:
+        io.write_block(_portable_block(recording))
+
+
+def _read_nix(path: Path) -> Recording:
+    import neo
+
+    with neo.io.NixIO(str(path), "ro") as io:
+        return _from_block(io.read_block())
+
+
+def _write_mat(recording: Recording, path: Path) -> None:
+    import neo
+
+    block = _portable_block(recording)
+    for segment in block.segments:
+        segment.epochs = []  # of one trial each: read as a scalar, which makes no valid Epoch
+    # NeoMatlabIO tells trains by their id(), so all have to live until the end
+    trains = [list(segment.spiketrains) for segment in block.segments]
+    neo.io.NeoMatlabIO(str(path)).write_block(block)
+    del trains
+
+
+def _read_mat(path: Path) -> Recording:
+    import neo
+    import scipy.io
+
+    if "block" not in [name for name, _, _ in scipy.io.whosmat(path)]:
+        raise NotOurs("it holds no Block")
+    return _from_block(neo.io.NeoMatlabIO(str(path)).read_block())
+
+
+def _write_pkl(recording: Recording, path: Path) -> None:
+    import neo
+
+    neo.io.PickleIO(str(path)).write_block(recording.to_neo())
+
+
+def _read_pkl(path: Path) -> Recording:
+    import neo
+
+    return _from_block(neo.io.PickleIO(str(path)).read_block())
+
+
+def _portable_block(recording: Recording) -> neo.Block:
+    """Return the recording as a Block with only such visible annotations as every format can hold.
+
+    The others are in the description all the same.
+    """
+    block = recording.to_neo()
+    block.annotations = {k: v for k, v in block.annotations.items() if _portable(k, v)}
+    return block
+
+
+def _portable(key: str, value: Any) -> bool:
+    return (
+        re.fullmatch("[A-Za-z][A-Za-z0-9_]{,30}", key) is not None
+        and not key.endswith("_units")
+        and key not in ("nix_name", "neo_name", "name", "description", "file_datetime")
+        and (abs(value) < 2**63 if isinstance(value, int) else True)
+        and (value.isprintable() if isinstance(value, str) else True)
+    )
+
+
+def _from_block(block: Any) -> Recording:
+    import neo
+
+    from .spiketrains import HEADER
+
+    if not isinstance(block, neo.Block):
+        raise NotOurs(f"it holds a {type(block).__name__}, not a Block")
+    if HEADER not in block.annotations:
+        raise NotOurs("its Block has no description of a recording")
+    return Recording.from_neo(block)
+
+
+@dataclass(frozen=True)
+class _Format:
+    """How a format is written and read, what opens it in Neo, and the extra that it needs."""
+
+    write: Callable[[Recording, Path], None]
+    read: Callable[[Path], Recording]
+    neo_io: str
+    library: str = "scipy"
+    extra: str = ""
+    runs_code: bool = False
+
+    def require(self) -> None:
+        """Raise ImportError, with the way out, if the library of this format is missing."""
+        try:
+            importlib.import_module(self.library)
+        except ImportError as error:
+            raise ImportError(
+                f"this format needs {self.library}: pip install 'ann2neo[{self.extra}]'"
+            ) from error
+
+
+_FORMATS = {
+    ".nwb": _Format(write_nwb, read_nwb, "NWBIO", "pynwb", "nwb"),
+    ".nix": _Format(_write_nix, _read_nix, "NixIO", "nixio", "nix"),
+    ".pkl": _Format(_write_pkl, _read_pkl, "PickleIO", runs_code=True),
+    ".mat": _Format(_write_mat, _read_mat, "NeoMatlabIO"),
+}
+SUFFIXES = tuple(_FORMATS)
+"""The suffixes that name a format."""
