@@ -3,7 +3,8 @@
 from .io import load, save
 from .poisson import PoissonFit
 from .probe import Probe, RecordingError, calibrate, record
-from .raster import Recording, SpikeRaster, Stimuli
+from .raster import SpikeRaster, Stimuli
+from .recording import Recording
 from .summary import Summary
 from .threshold import Quantile, ZScore
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .nwb import NotOurs, read_nwb, write_nwb
-from .raster import Recording
+from .recording import Recording
 
 if TYPE_CHECKING:
     import neo

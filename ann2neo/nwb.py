@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .raster import Recording, Stimuli
+from .raster import Stimuli
+from .recording import Recording
 
 if TYPE_CHECKING:
     import pynwb

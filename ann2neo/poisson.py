@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .goodness_of_fit import TESTS
-from .raster import UNITS_AT_ONCE, PseudoTime, Recording, SpikeRaster
+from .raster import UNITS_AT_ONCE, PseudoTime, SpikeRaster
+from .recording import Recording
 from .summary import Summary
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class PoissonFit:
 
     Examples
     --------
-    >>> from ann2neo.raster import Recording, SpikeRaster
+    >>> from ann2neo.raster import SpikeRaster
+    >>> from ann2neo.recording import Recording
     >>> rng = np.random.default_rng(0)
     >>> raster = SpikeRaster.from_dense(rng.random((3, 10_000)) < [[0.1], [0.7], [0.0]])
     >>> fit = Recording({"relu": raster}).summarize(window=100).fit_poisson()
@@ -112,7 +114,8 @@ class PoissonFit:
 
         Examples
         --------
-        >>> from ann2neo.raster import Recording, SpikeRaster
+        >>> from ann2neo.raster import SpikeRaster
+        >>> from ann2neo.recording import Recording
         >>> raster = SpikeRaster.from_dense(np.random.default_rng(0).random((2, 1000)) < 0.1)
         >>> fit = Recording({"relu": raster}).summarize().fit_poisson()
         >>> block = fit.simulate("bernoulli", n_bins=8, seed=1)

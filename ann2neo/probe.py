@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from .hooks import Hooks, Layer, Selection
-from .raster import PseudoTime, Recording, SpikeRaster, Stimuli, divide, milliseconds
+from .raster import PseudoTime, SpikeRaster, Stimuli, divide, milliseconds
+from .recording import Recording
 from .threshold import Rule, needs_calibration, rule_of, values_for
 
 

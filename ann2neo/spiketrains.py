@@ -21,7 +21,8 @@ import quantities as pq
 from neo.core.spiketrainlist import SpikeTrainList
 from tqdm import tqdm
 
-from .raster import PseudoTime, Recording, SpikeRaster, Stimuli, coordinates, milliseconds
+from .raster import PseudoTime, SpikeRaster, Stimuli, coordinates, milliseconds
+from .recording import Recording
 from .statistics import STATISTICS
 
 HEADER = "ann2neo"
@@ -451,8 +452,10 @@ def _from_own_block(block: neo.Block) -> Recording:
                 f"segment {trial} has no train {missing[0]!r}, which the Block was made with: "
                 "give bin_size to bin what is left of it"
             )
-        in_ms = (np.asarray(trains[name].rescale("ms").magnitude) for name in names)
-        return [bins_of(times, told["bin_size"]) for times in in_ms]
+        # `rescale` costs ten times as much as all the rest, also where there is nothing to do
+        chosen = (trains[name] for name in names)
+        in_ms = (train if train.dimensionality == _MS else train.rescale("ms") for train in chosen)
+        return [bins_of(np.asarray(train.magnitude), told["bin_size"]) for train in in_ms]
 
     return rebuild(description, bins)
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .raster import PseudoTime, Recording
+from .raster import PseudoTime
+from .recording import Recording
 from .statistics import STATISTICS, Sums
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class Summary:
 
     Examples
     --------
-    >>> from ann2neo.raster import Recording, SpikeRaster
+    >>> from ann2neo.raster import SpikeRaster
+    >>> from ann2neo.recording import Recording
     >>> rng = np.random.default_rng(0)
     >>> raster = SpikeRaster.from_dense(rng.random((3, 10_000)) < [[0.1], [0.5], [0.0]])
     >>> summary = Recording({"relu": raster}).summarize(window=100)

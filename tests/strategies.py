@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ann2neo.raster import PseudoTime, Recording, SpikeRaster, Stimuli
+from ann2neo.raster import PseudoTime, SpikeRaster, Stimuli
+from ann2neo.recording import Recording
 
 # no file keeps half a surrogate pair; HDF5 and NumPy end a string at its first NUL
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")

@@ -11,11 +11,15 @@ import ann2neo
 
 FLOORS = [
     {"raster"},
-    {"threshold", "statistics", "hooks"},
-    {"summary", "spiketrains", "probe"},
-    {"poisson", "io"},
-    {"data", "plot", "demo"},
-    {"cli", "__main__"},
+    {"recording", "threshold", "statistics", "hooks"},
+    {"spiketrains", "probe"},
+    {"summary", "nwb"},
+    {"goodness_of_fit", "io"},
+    {"poisson", "data"},
+    {"plot"},
+    {"demo"},
+    {"cli"},
+    {"__main__"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 ROOMS = Path(ann2neo.__file__).parent
@@ -45,7 +49,7 @@ def upward_imports(room: str, source: str) -> list[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level and id(node) not in exempt | type_checking:
             rooms = [node.module] if node.module else [alias.name for alias in node.names]
-            found += [r for r in rooms if r in FLOOR_OF and FLOOR_OF[r] > FLOOR_OF[room]]
+            found += [r for r in rooms if r in FLOOR_OF and FLOOR_OF[r] >= FLOOR_OF[room]]
     return found
 
 

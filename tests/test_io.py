@@ -20,7 +20,8 @@ from neo.test.tools import assert_neo_object_is_compliant
 from strategies import recordings
 
 from ann2neo.io import SUFFIXES, load, save
-from ann2neo.raster import PseudoTime, Recording, SpikeRaster, Stimuli
+from ann2neo.raster import PseudoTime, SpikeRaster, Stimuli
+from ann2neo.recording import Recording
 
 NEO_IO = {
     ".nwb": neo.io.NWBIO,

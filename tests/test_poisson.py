@@ -17,7 +17,8 @@ from ann2neo.goodness_of_fit import (
     poisson_dispersion,
 )
 from ann2neo.poisson import fit
-from ann2neo.raster import PseudoTime, Recording, SpikeRaster
+from ann2neo.raster import PseudoTime, SpikeRaster
+from ann2neo.recording import Recording
 from ann2neo.statistics import LONGEST_ISI
 from ann2neo.summary import Summary
 

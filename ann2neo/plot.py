@@ -1,0 +1,291 @@
+"""Recordings and their statistics, drawn on given Axes, and one figure of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .recording import Recording
+from .statistics import STATISTICS
+from .summary import Summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Colours that the colour-blind can tell apart (Okabe & Ito 2008), for one recording after the other."""
+
+LIGHT = "#888888"
+
+NOTE = (
+    "A bin is one stimulus: p is the fraction of stimuli at which a unit is active. "
+    "In random stimulus order, the Fano factor tells nothing beyond p."
+)
+N_RATE_BINS = 25
+RASTERS_ABREAST = 3
+
+
+def require() -> None:
+    """Raise an ImportError that says what to install, if the libraries that draw are missing."""
+    for module in ("matplotlib", "viziphant"):
+        if find_spec(module) is None:
+            raise ImportError(f"drawing needs {module}: pip install 'ann2neo[plot]'")
+
+
+def raster(
+    recording: Recording,
+    layer: str | None = None,
+    *,
+    ax: Axes,
+    units: int = 100,
+    bins: int = 300,
+    color: Any = COLOURS[0],
+) -> None:
+    """Draw who spiked when: a row a unit, a dash a spike, by :func:`viziphant.rasterplot.rasterplot`.
+
+    Rows are sorted within each layer, the most active unit on top. A memoryless unit gives dashes at
+    random places of its row; a dark column is a stimulus at which many units are active.
+
+    Parameters
+    ----------
+    recording : Recording
+        The spikes.
+    layer : str, optional
+        Name or glob; by default all layers, the first at the bottom.
+    ax : matplotlib.axes.Axes
+        Where to draw.
+    units : int
+        Rows at most, shared equally by the layers: of each, units at equal steps from the most to the
+        least active.
+    bins : int
+        Bins at most, from the start of the first trial.
+    color : matplotlib colour
+        Of the dashes.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib or viziphant is not installed.
+    ValueError
+        If no layer matches, or there is no row or no bin to draw.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from ann2neo.raster import SpikeRaster
+    >>> recording = Recording({"relu": SpikeRaster.from_dense([[1, 0, 1], [0, 1, 0]])})
+    >>> ax = Figure().subplots()
+    >>> raster(recording, ax=ax)
+    >>> ax.get_xlabel(), [label.get_text() for label in ax.get_yticklabels()]
+    ('pseudo-time (ms)', ['relu'])
+    """
+    require()
+    from viziphant.rasterplot import rasterplot
+
+    if units < 1 or bins < 1:
+        raise ValueError(f"units={units}, bins={bins}: give at least one of each")
+    shown = recording.select(layers=layer, trials=0)
+    rows = {
+        name: _rows(of.dense().mean(axis=1), max(1, units // len(shown.layers)))
+        for name, of in shown.rasters.items()
+    }
+    shown = shown.select(units={name: shown.rasters[name].units[r] for name, r in rows.items()})
+    stop = min(bins, shown.n_bins) * recording.bin_size
+    trains = [train.time_slice(None, stop) for train in shown.to_neo().segments[0].spiketrains]
+
+    box = ax.get_window_extent()
+    points = 72 / ax.figure.dpi
+    length = 0.9 * box.height * points / len(trains)
+    width = 0.5 * box.width * points / min(bins, shown.time.n_bins)
+    if any(map(len, trains)):
+        dash = {"marker": "|", "s": length**2, "linewidths": min(width, 1.5)}
+        rasterplot([trains], axes=ax, color=[color], **dash)
+    ends = np.cumsum([of.n_units for of in shown.rasters.values()])
+    for end in ends[:-1]:
+        ax.axhline(end - 0.5, color=LIGHT, linewidth=0.8)
+    ax.set_yticks(ends - np.diff(ends, prepend=0) / 2 - 0.5, shown.layers, rotation=90, va="center")
+    ax.tick_params(axis="y", length=0)
+    ax.set(xlim=(0, stop.item()), ylim=(-0.5, len(trains) - 0.5), xlabel=_time_axis(recording))
+
+
+def _one_bin_a_stimulus(recording: Recording) -> bool:
+    return recording.stimuli is not None and len(recording.stimuli) == recording.n_bins
+
+
+def _time_axis(recording: Recording) -> str:
+    beat = f", one stimulus every {recording.time.bin_size:g} ms"
+    return "pseudo-time (ms)" + beat * _one_bin_a_stimulus(recording)
+
+
+def _rows(activity: np.ndarray, n: int) -> np.ndarray:
+    """Choose n rows at equal steps, the least active first."""
+    order = np.argsort(activity, kind="stable")
+    return order[np.linspace(0, len(order) - 1, min(n, len(order))).round().astype(int)]
+
+
+def rates(summary: Summary, *, ax: Axes, label: str | None = None, color: Any = COLOURS[0]) -> None:
+    """Draw the distribution over units of the activation probability p, and so of the firing rate.
+
+    With stimuli in random order p is all that the spike train of one unit tells; how it is distributed
+    over units is what differs between networks. The bottom axis is p, the top axis the rate,
+    p / bin size.
+
+    Parameters
+    ----------
+    summary : Summary
+        Statistics of the units.
+    ax : matplotlib.axes.Axes
+        Where to draw; draw several summaries on one to compare them.
+    label : str, optional
+        For the legend.
+    color : matplotlib colour
+        Of the line.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from ann2neo.raster import SpikeRaster
+    >>> recording = Recording({"relu": SpikeRaster.from_dense([[1, 0, 1], [0, 1, 0]])})
+    >>> ax = Figure().subplots()
+    >>> rates(recording.summarize(), ax=ax, label="toy")
+    >>> ax.get_xlabel()
+    'activation probability: fraction of bins with a spike, p'
+    """
+    require()
+    p = summary.values["activation_probability"]
+    edges = np.linspace(0, 1, N_RATE_BINS + 1)
+    heights = np.histogram(p, edges)[0] / len(p) * 100
+    ax.stairs(heights, edges, color=color, linewidth=1.8, label=label)
+    ax.set(xlim=(0, 1), xlabel=_axis("activation_probability"), ylabel="units (%)")
+    ax.set_ylim(0, max(ax.get_ylim()[1], 1.2 * heights.max()))
+    if not ax.child_axes:
+        per_p = 1e3 / summary.time.bin_size
+
+        def rate(p: Any) -> Any:
+            return p * per_p
+
+        def probability(rate: Any) -> Any:
+            return rate / per_p
+
+        top = ax.secondary_xaxis("top", functions=(rate, probability))
+        top.set_xlabel(_axis("mean_firing_rate"))
+
+
+def fano_against_rate(
+    summary: Summary, *, ax: Axes, label: str | None = None, color: Any = COLOURS[0]
+) -> None:
+    """Draw the Fano factor of each unit against p, with what memoryless processes would give.
+
+    Independent bins (Bernoulli) give 1 − p, a Poisson process 1. A bin holds one spike at most, so the
+    curve to compare with is 1 − p.
+
+    Parameters
+    ----------
+    summary : Summary
+        Statistics of the units; silent ones have no Fano factor.
+    ax : matplotlib.axes.Axes
+        Where to draw; draw several summaries on one to compare them.
+    label : str, optional
+        For the legend.
+    color : matplotlib colour
+        Of the points.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from ann2neo.raster import SpikeRaster
+    >>> recording = Recording({"relu": SpikeRaster.from_dense([[1, 0, 1], [0, 1, 0]])})
+    >>> ax = Figure().subplots()
+    >>> fano_against_rate(recording.summarize(window=1), ax=ax, label="toy")
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['Poisson: 1', 'Bernoulli: 1 − p', 'toy']
+    """
+    require()
+    if not ax.lines:
+        p = np.linspace(0, 1, 101)[1:]
+        statistic = _statistic("fano_factor")
+        ax.plot(p, statistic.poisson(p, summary.time.bin_size), "--", color=LIGHT, label="Poisson: 1")
+        ax.plot(p, statistic.bernoulli(p, summary.time.bin_size), color="black", label="Bernoulli: 1 − p")
+    fano = summary.values["fano_factor"]
+    ax.scatter(
+        summary.values["activation_probability"],
+        fano,
+        s=9,
+        color=color,
+        alpha=0.55,
+        linewidths=0,
+        label=label,
+    )
+    ax.set(
+        xlim=(0, 1),
+        xlabel=_axis("activation_probability"),
+        ylabel=f"Fano factor of spike counts in {summary.window} bins",
+    )
+    ax.set_ylim(0, max(ax.get_ylim()[1], 1.2, *1.05 * fano[np.isfinite(fano)]))
+    ax.legend(frameon=False, markerscale=2, loc="lower left")
+
+
+def _statistic(name: str) -> Any:
+    return next(s for s in STATISTICS if s.name == name)
+
+
+def _axis(name: str) -> str:
+    statistic = _statistic(name)
+    text = f"{statistic.name.replace('_', ' ')}: {statistic.description}"
+    return text + f" ({statistic.unit})" * bool(statistic.unit)
+
+
+def overview(recordings: Mapping[str, Recording], *, window: int | None = None) -> Figure:
+    """Draw recordings beside one another: rasters, distributions of rates, Fano factor against rate.
+
+    Parameters
+    ----------
+    recordings : mapping of str to Recording
+        By name.
+    window : int, optional
+        Bins in a counting window, as for :meth:`Recording.summarize`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Save it with ``figure.savefig("overview.png")``; 1440 pixels wide.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib or viziphant is not installed.
+    ValueError
+        If there is no recording.
+    """
+    require()
+    from matplotlib.figure import Figure
+
+    if not recordings:
+        raise ValueError("there is no recording to draw")
+    abreast = min(len(recordings), RASTERS_ABREAST)
+    n_rows = -(-len(recordings) // abreast)
+    figure = Figure(figsize=(12, 4 + 3.8 * n_rows), dpi=120, layout="constrained")
+    parts: Any = figure.subfigures(2, 1, height_ratios=[3.8 * n_rows, 4], hspace=0.04)
+    above, below = parts
+    axes = above.subplots(n_rows, abreast, squeeze=False).ravel()
+    left, right = below.subplots(1, 2)
+    for number, (name, recording) in enumerate(recordings.items()):
+        color = COLOURS[number % len(COLOURS)]
+        summary = recording.summarize(window)
+        raster(recording, ax=axes[number], units=75, bins=360 // abreast, color=color)
+        axes[number].set_title(name, color=color, fontweight="bold")
+        rates(summary, ax=left, label=name, color=color)
+        fano_against_rate(summary, ax=right, color=color)
+    for empty in axes[len(recordings) :]:
+        empty.set_axis_off()
+    left.set_title("Distribution over units")
+    left.legend(frameon=False, loc="upper center", ncols=4)
+    right.set_title("Fano factor of each unit")
+    above.supylabel("units, the most active of each layer on top", fontsize="medium")
+    if all(map(_one_bin_a_stimulus, recordings.values())):
+        below.supxlabel(NOTE, fontsize="medium", color="#444444")
+    return figure

@@ -1,0 +1,332 @@
+"""The recording of a network: its layers' rasters, the stimuli, and where they came from.
+
+Nothing here knows Neo, Elephant or a live model. The methods that lead there only hand over to the
+rooms that do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .raster import PseudoTime, SpikeRaster, Stimuli, coordinates
+
+if TYPE_CHECKING:
+    import neo
+    import pandas as pd
+    import quantities as pq
+
+    from .summary import Summary
+
+
+def _matching(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Recording:
+    """The spikes of one or more layers over one stretch of pseudo-time, and where they came from.
+
+    Parameters
+    ----------
+    rasters : mapping of str to SpikeRaster
+        The layers in firing order; all on the same pseudo-time.
+    stimuli : Stimuli, optional
+        What was shown when. Recordings of real neurons, binned, have none.
+    annotations : mapping, optional
+        Model, data set, threshold rule, versions, seed: anything that JSON can hold, kept as JSON keeps
+        it (tuples become lists).
+
+    Examples
+    --------
+    >>> raster = SpikeRaster.from_dense([[1, 0, 1, 1], [0, 0, 0, 1]])
+    >>> recording = Recording({"relu": raster}, Stimuli.in_order(4, labels=[3, 7, 3, 7]))
+    >>> recording
+    Recording(1 layer, 2 units, 4 bins of 1 ms in 1 trial, 4 spikes)
+    >>> recording.select(labels=7).raster("relu").astype(int).tolist()
+    [[0, 1], [0, 1]]
+    """
+
+    rasters: Mapping[str, SpikeRaster]
+    stimuli: Stimuli | None = None
+    annotations: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.rasters:
+            raise ValueError("a recording needs at least one layer")
+        for layer, raster in self.rasters.items():
+            if raster.time != self.time:
+                raise ValueError(
+                    f"layer {layer!r} has {raster.time}, layer {self.layers[0]!r} has {self.time}: "
+                    "all layers of a recording share one pseudo-time"
+                )
+        object.__setattr__(self, "annotations", json.loads(_as_json(self.annotations)))
+
+    @property
+    def time(self) -> PseudoTime:
+        """The bins and trials that all layers share."""
+        return next(iter(self.rasters.values())).time
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers in firing order."""
+        return list(self.rasters)
+
+    @property
+    def bin_size(self) -> pq.Quantity:
+        """Pseudo-time that one bin lasts."""
+        import quantities as pq
+
+        return self.time.bin_size * pq.ms
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins, of all trials together."""
+        return self.time.n_bins
+
+    @property
+    def n_trials(self) -> int:
+        """Number of trials."""
+        return self.time.n_trials
+
+    @property
+    def n_units(self) -> int:
+        """Number of recorded units in all layers."""
+        return sum(raster.n_units for raster in self.rasters.values())
+
+    @property
+    def n_spikes(self) -> int:
+        """Number of spikes of all units."""
+        return sum(raster.n_spikes for raster in self.rasters.values())
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Label of the stimulus shown in each bin, (n_bins,), or None if there are no labels."""
+        if self.stimuli is None or self.stimuli.labels is None:
+            return None
+        return self.stimuli.labels[self._stimulus_of_bin()]
+
+    def _stimulus_of_bin(self) -> np.ndarray:
+        assert self.stimuli is not None
+        return np.searchsorted(self.stimuli.onsets, np.arange(self.n_bins), side="right") - 1
+
+    def _raster(self, layer: str) -> SpikeRaster:
+        try:
+            return self.rasters[layer]
+        except KeyError:
+            raise KeyError(f"no layer {layer!r}; the recording has {self.layers}") from None
+
+    def raster(self, layer: str, *, as_tensor: bool = False) -> Any:
+        """Return who spiked when in a layer.
+
+        Parameters
+        ----------
+        layer : str
+            One of ``layers``.
+        as_tensor : bool
+            A torch tensor instead of a NumPy array.
+
+        Returns
+        -------
+        numpy.ndarray or torch.Tensor
+            bool (n_units, n_bins).
+        """
+        dense = self._raster(layer).dense()
+        if not as_tensor:
+            return dense
+        import torch
+
+        return torch.from_numpy(dense)
+
+    @property
+    def units(self) -> pd.DataFrame:
+        """The recorded units, one row each: layer, unit, channel, y, x, threshold.
+
+        ``unit`` is the index in the layer's flattened activation. ``channel, y, x`` are given for
+        feature maps, activations of shape (channels, height, width), and are −1 elsewhere.
+        """
+        import pandas as pd
+
+        return pd.concat(
+            [
+                pd.DataFrame(
+                    {
+                        "layer": layer,
+                        "unit": raster.units,
+                        **coordinates(raster),
+                        "threshold": raster.threshold,
+                    }
+                )
+                for layer, raster in self.rasters.items()
+            ],
+            ignore_index=True,
+        )
+
+    def select(
+        self,
+        *,
+        layers: str | Sequence[str] | None = None,
+        units: Any = None,
+        trials: int | Sequence[int] | slice | None = None,
+        labels: Any = None,
+    ) -> Recording:
+        """Return a part of the recording; what is not named stays whole.
+
+        Parameters
+        ----------
+        layers : str or list of str
+            Names or globs.
+        units : array of int, dict, or array of bool
+            Unit indices for every chosen layer, or a dict from layer to its unit indices, or a mask over
+            the rows of ``units`` (of the whole recording).
+        trials : int, list of int or slice
+            Trial numbers.
+        labels : label or list of labels
+            Only bins in which such a stimulus was shown. The bins that stay move together within
+            their trial, and a trial left empty disappears.
+
+        Returns
+        -------
+        Recording
+
+        Raises
+        ------
+        ValueError
+            If a layer, unit, trial or label is not in the recording.
+        """
+        rasters = dict(self.rasters)
+        if units is not None:
+            rasters = self._take_units(rasters, units, layers)
+        if layers is not None:
+            patterns = [layers] if isinstance(layers, str) else list(layers)
+            rasters = {n: raster for n, raster in rasters.items() if _matching(n, patterns)}
+            if not rasters:
+                raise ValueError(f"no layer matches {patterns}; the recording has {self.layers}")
+        selected = replace(self, rasters=rasters)
+        if trials is not None or labels is not None:
+            selected = selected._take_bins(self._bins_of_trials(trials) & self._bins_of(labels))
+        return selected
+
+    def _take_units(self, rasters: dict[str, SpikeRaster], units: Any, layers: Any) -> dict[str, SpikeRaster]:
+        given = None if isinstance(units, Mapping) else np.asarray(units)
+        if given is not None and given.dtype == bool:
+            if given.shape != (self.n_units,):
+                raise ValueError(f"a mask over units has shape ({self.n_units},), not {given.shape}")
+            masks = np.split(given, np.cumsum([r.n_units for r in rasters.values()])[:-1])
+            taken = {
+                n: r.take(np.flatnonzero(m))
+                for (n, r), m in zip(rasters.items(), masks, strict=True)
+                if m.any()
+            }
+            if not taken:
+                raise ValueError("the mask over units selects none")
+            return taken
+        if given is not None:
+            patterns = ["*"] if layers is None else [layers] if isinstance(layers, str) else layers
+            units = {name: given for name in rasters if _matching(name, patterns)}
+        taken = {}
+        for layer, wanted in units.items():
+            raster = self._raster(layer)
+            wanted = np.atleast_1d(wanted)
+            rows = {unit: row for row, unit in enumerate(raster.units.tolist())}
+            missing = [unit for unit in wanted.tolist() if unit not in rows]
+            if missing:
+                raise ValueError(f"layer {layer!r} has no recorded unit {missing[0]}")
+            taken[layer] = raster.take(np.array([rows[u] for u in wanted.tolist()], dtype=np.int64))
+        return taken
+
+    def _bins_of_trials(self, trials: Any) -> np.ndarray:
+        numbers = np.arange(self.n_trials)
+        if trials is not None:
+            try:
+                numbers = np.atleast_1d(numbers[trials])
+            except IndexError as error:
+                raise ValueError(
+                    f"trials={trials!r}: the recording has trials 0 to {self.n_trials - 1}"
+                ) from error
+        return np.isin(self.time.trial_of(np.arange(self.n_bins)), numbers)
+
+    def _bins_of(self, labels: Any) -> np.ndarray:
+        if labels is None:
+            return np.ones(self.n_bins, bool)
+        own = self.labels
+        if own is None:
+            raise ValueError(f"labels={labels!r}: the recording has no labels")
+        keep = np.isin(own, np.atleast_1d(labels))
+        if not keep.any():
+            known = ", ".join(map(str, np.unique(own)[:20]))
+            raise ValueError(f"labels={labels!r}: no stimulus has such a label; there are {known}")
+        return keep
+
+    def _take_bins(self, keep: np.ndarray) -> Recording:
+        if not keep.any():
+            raise ValueError("no bin is left: those trials show no such label")
+        edges = self.time.trial_edges
+        left = np.add.reduceat(keep.astype(np.int64), edges[:-1])
+        time = PseudoTime(self.time.bin_size, tuple(int(n) for n in left if n))
+        bins = np.flatnonzero(keep)
+        stimuli = self.stimuli
+        if stimuli is not None:
+            # a stimulus keeps its place if any of its bins does; its onset is the first of them
+            shown, onsets = np.unique(self._stimulus_of_bin()[bins], return_index=True)
+            stimuli = Stimuli(
+                onsets.astype(np.int64),
+                stimuli.ids[shown],
+                None if stimuli.labels is None else stimuli.labels[shown],
+            )
+        rasters = {n: raster.take_bins(bins, time) for n, raster in self.rasters.items()}
+        return replace(self, rasters=rasters, stimuli=stimuli)
+
+    def to_neo(self) -> neo.Block:
+        """Return the recording as a Neo Block: see :func:`ann2neo.spiketrains.to_neo`."""
+        from .spiketrains import to_neo
+
+        return to_neo(self)
+
+    @classmethod
+    def from_neo(cls, block: neo.Block, bin_size: Any = None) -> Recording:
+        """Return a Neo Block as a recording: see :func:`ann2neo.spiketrains.from_neo`."""
+        from .spiketrains import from_neo
+
+        return from_neo(block, bin_size)
+
+    def summarize(self, window: int | None = None, engine: str = "raster", progress: bool = False) -> Summary:
+        """Return the statistics of all units: see :func:`ann2neo.summary.summarize_recording`."""
+        from .summary import summarize_recording
+
+        return summarize_recording(self, window, engine, progress)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Recording)
+            and self.layers == other.layers
+            and all(self.rasters[layer] == other.rasters[layer] for layer in self.layers)
+            and self.stimuli == other.stimuli
+            and _as_json(self.annotations) == _as_json(other.annotations)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return (
+            f"Recording({len(self.rasters)} layer{'s' * (len(self.rasters) > 1)}, {self.n_units} units, "
+            f"{self.n_bins} bins of {self.time.bin_size:g} ms in "
+            f"{self.n_trials} trial{'s' * (self.n_trials > 1)}, {self.n_spikes} spikes)"
+        )
+
+
+def _as_json(annotations: Mapping[str, Any]) -> str:
+    def plain(value: Any) -> Any:
+        if isinstance(value, np.generic | np.ndarray):
+            return value.tolist()
+        raise ValueError(
+            f"annotation value {value!r} is a {type(value).__name__}: "
+            "give numbers, strings, lists or dicts, which every file format can keep"
+        )
+
+    return json.dumps(dict(annotations), default=plain, sort_keys=True)
