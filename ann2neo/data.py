@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -174,6 +174,9 @@ class StimulusSet(Dataset):
                 f"{tuple(self.shape)}: bring them to one size (size=, on the command line --size)"
             )
         return stimulus if self.labels is None else (stimulus, self.labels[i].item())
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
 
     def _stimulus(self, i: int) -> torch.Tensor:
         return self.prepare(self.fetch(int(self.ids[i])))
