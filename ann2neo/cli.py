@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-import importlib
 import os
 import re
 import sys
-import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -21,7 +18,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from .data import Preparation, StimulusSet
-    from .poisson import PoissonFit
     from .recording import Recording
 
 SIZE = 64
@@ -293,10 +289,10 @@ def _summarize_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _record(args: argparse.Namespace) -> int:
-    from .io import save
+    from .io import check_can_be_saved, save
     from .probe import RecordingError, record
 
-    _check_recording_can_be_saved(Path(args.output), args.overwrite)
+    check_can_be_saved(args.output, overwrite=args.overwrite)
     threshold = _threshold(args.threshold)
     model, prepare = _model(args)
     stimuli, calibration = _stimuli(args, prepare, by_rule=not isinstance(threshold, float))
@@ -333,24 +329,6 @@ def _record(args: argparse.Namespace) -> int:
     return status
 
 
-def _check_recording_can_be_saved(path: Path, overwrite: bool) -> None:
-    """Raise what saving would raise, before the work is done."""
-    from .io import _format_of
-
-    file_format = _format_of(path)
-    _check_can_be_written(path, overwrite)
-    file_format.require()
-
-
-def _check_can_be_written(path: Path, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists: give --overwrite to replace it")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path} cannot be saved: there is no folder {path.parent}")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"{path} cannot be saved: the folder {path.parent} is not writable")
-
-
 def _threshold(text: str) -> Any:
     from .threshold import Quantile, ZScore
 
@@ -366,74 +344,21 @@ def _threshold(text: str) -> Any:
 
 def _model(args: argparse.Namespace) -> tuple[nn.Module, Preparation]:
     """Return the model, and what is done to stimuli before they are shown to it."""
-    import torch
-
     from .data import Preparation
+    from .models import load_model
 
-    asked = {"size": args.size, "channels": args.channels}
-    if args.as_is and any(asked.values()):
+    if args.as_is and (args.size or args.channels):
         raise ValueError("--as-is leaves the stimuli as they are: give no --size and no --channels")
-    if ":" in args.model:
-        if args.weights is not None:
-            raise ValueError(
-                f"--weights {args.weights}: only for torchvision models; let {args.model} load its own"
-            )
-        return _made_by_user(args.model, args.seed), Preparation(**asked)
-    torch.manual_seed(args.seed)
-    model, weights = _from_torchvision(args.model, args.weights)
+    model, weights = load_model(args.model, weights=args.weights, seed=args.seed)
     if args.as_is:
         return model, Preparation()
+    if ":" in args.model:
+        return model, Preparation(size=args.size, channels=args.channels)
     if weights is not None:
         size = {} if args.size is None else {"crop_size": args.size, "resize_size": args.size}
         return model, Preparation(channels=3, transform=weights.transforms(**size))
     size = args.size or getattr(model, "image_size", SIZE)
     return model, Preparation(size=size, channels=args.channels or 3, normalize=True)
-
-
-def _made_by_user(spec: str, seed: int) -> nn.Module:
-    import torch
-    from torch import nn
-
-    module_name, _, name = spec.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        torch.manual_seed(seed)
-        made: Any = importlib.import_module(module_name)
-        for part in name.split("."):
-            made = getattr(made, part)
-        if not isinstance(made, nn.Module):
-            torch.manual_seed(seed)  # the module may have drawn numbers when it was imported
-            made = made()
-    except Exception as error:  # whatever users' code raises, it is not a bug of the command line
-        raise ValueError(f"--model {spec}: {type(error).__name__}: {error}") from error
-    if not isinstance(made, nn.Module):
-        raise ValueError(f"--model {spec} gives a {type(made).__name__}, not a torch.nn.Module")
-    return made
-
-
-def _from_torchvision(name: str, weights_name: str | None) -> tuple[nn.Module, Any]:
-    from torchvision import models
-
-    if name not in models.list_models():
-        close = ", ".join(difflib.get_close_matches(name, models.list_models())) or "resnet18, say"
-        raise ValueError(
-            f"--model {name}: torchvision has no such model ({close}?); "
-            "your own model is given as package.module:name"
-        )
-    if weights_name is None:
-        return models.get_model(name, weights=None), None
-    offered = models.get_model_weights(name)
-    try:
-        weights = offered[weights_name.split(".")[-1]]
-    except KeyError:
-        raise ValueError(
-            f"--weights {weights_name}: {name} has DEFAULT, {', '.join(w.name for w in offered)}"
-        ) from None
-    try:
-        return models.get_model(name, weights=weights), weights
-    except OSError as error:
-        raise OSError(f"the weights of {name} cannot be had from {weights.url}: {error}") from error
 
 
 def _stimuli(
@@ -493,17 +418,17 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _summarize(args: argparse.Namespace) -> int:
-    from .io import load
+    from .io import check_can_be_written, load
+    from .report import report
 
     tables = [Path(file) for file in (args.units_csv, args.layers_csv) if file]
     for path in tables:
-        _check_can_be_written(path, args.overwrite)
+        check_can_be_written(path, overwrite=args.overwrite)
     recording = load(args.file, trust=args.trust)
     summary = recording.summarize(args.window, args.engine, progress=sys.stderr.isatty())
     fit = summary.fit_poisson()
     print(f"{args.file}: {recording!r}\n{summary!r}\n")
-    print(*_statistics_table(summary.layers), "", *_tests_table(summary.layers, fit), "", sep="\n")
-    print(textwrap.fill(_caution(recording), 98))
+    print(report(recording, summary, fit))
     if args.units_csv:
         _with_new_columns(summary.units, fit.units).to_csv(args.units_csv, index=False)
     if args.layers_csv:
@@ -513,75 +438,6 @@ def _summarize(args: argparse.Namespace) -> int:
 
 def _with_new_columns(table: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
     return table.join(more[[name for name in more.columns if name not in table.columns]])
-
-
-def _number(value: float) -> str:
-    if value != value:
-        return "–"
-    if value and abs(value) < 1e-3:
-        return f"{value:.1e}"
-    return f"{value:.{3 if abs(value) < 100 else 1 if abs(value) < 1e4 else 0}f}"
-
-
-def _percent(fraction: float) -> str:
-    return "–" if fraction != fraction else f"{100 * fraction:.1f}"
-
-
-def _short(name: str, width: int = 28) -> str:
-    return name if len(name) <= width else "…" + name[1 - width :]
-
-
-def _statistics_table(layers: pd.DataFrame) -> list[str]:
-    shown = {
-        "rate (Hz)": "mean_firing_rate",
-        "Fano factor": "fano_factor",
-        "Fano / (1 − p)": "relative_fano_factor",
-        "CV of intervals": "cv_isi",
-    }
-    width = max(len(_short(name)) for name in layers["layer"])
-    lines = [
-        "mean and variance over units".ljust(width + 7) + "".join(title.rjust(16) for title in shown),
-        "layer".ljust(width) + "units".rjust(7) + ("mean".rjust(8) + "var".rjust(8)) * len(shown),
-    ]
-    for row in layers.to_dict("records"):
-        cells = [_number(row[f"{name}_{moment}"]) for name in shown.values() for moment in ("mean", "var")]
-        start = _short(row["layer"]).ljust(width) + str(row["n_units"]).rjust(7)
-        lines.append(start + "".join(cell.rjust(8) for cell in cells))
-    return lines
-
-
-def _tests_table(layers: pd.DataFrame, fit: PoissonFit) -> list[str]:
-    from .goodness_of_fit import TESTS
-
-    tests = sorted(TESTS, key=lambda test: test.process, reverse=True)
-    width = max(len(_short(name)) for name in layers["layer"])
-    lines = [
-        f"% of units (dead: never spike; on: always spike), % rejected of those tested (q < {fit.alpha:g})",
-        " " * (width + 19) + "".join(f"as {test.process.capitalize()}".rjust(13) for test in tests),
-        "layer".ljust(width)
-        + "units".rjust(7)
-        + "dead".rjust(6)
-        + "on".rjust(6)
-        + "".join(("counts" if "dispersion" in test.name else "intervals").rjust(13) for test in tests),
-    ]
-    for row, tested in zip(layers.to_dict("records"), fit.layers.to_dict("records"), strict=True):
-        cells = [_percent(row[f"{name}_fraction"]).rjust(6) for name in ("dead", "always_on")]
-        cells += [_percent(tested[f"{test.name}_rejected"]).rjust(13) for test in tests]
-        lines.append(_short(row["layer"]).ljust(width) + str(row["n_units"]).rjust(7) + "".join(cells))
-    return lines
-
-
-def _caution(recording: Recording) -> str:
-    told = ""
-    if "shuffled" in recording.annotations:
-        told = f"Stimuli were {'' if recording.annotations['shuffled'] else 'NOT '}shuffled. "
-    return (
-        f"{told}Shuffled stimuli make a unit's train exchangeable: its Fano factor and CV then follow from "
-        "its spike probability p, as 1 − p and √(1 − p), and tell nothing else about it; networks differ in "
-        "how rates are distributed over units. Stimuli sorted by class raise the Fano factor: an effect of "
-        "order. Variances have ddof = 0: over n windows, Fano / (1 − p) of independent bins is (n − 1) / n "
-        "on average. Hz are spikes per second of pseudo-time, a convention: one presentation lasts one bin."
-    )
 
 
 def _info(args: argparse.Namespace) -> int:
@@ -621,21 +477,21 @@ def _about_stimuli(recording: Recording) -> str:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from .io import load, save
+    from .io import check_can_be_saved, load, save
 
-    _check_recording_can_be_saved(Path(args.output), args.overwrite)
+    check_can_be_saved(args.output, overwrite=args.overwrite)
     recording = load(args.input, trust=args.trust)
     print(f"{save(recording, args.output, overwrite=args.overwrite)}: {recording!r}")
     return 0
 
 
 def _plot(args: argparse.Namespace) -> int:
-    from .io import load
+    from .io import check_can_be_written, load
     from .plot import overview, require
 
     require()
     output = Path(args.output or Path(args.files[0]).with_suffix(".png"))
-    _check_can_be_written(output, args.overwrite)
+    check_can_be_written(output, overwrite=args.overwrite)
     names = [Path(file).stem for file in args.files]
     if len(set(names)) < len(names):
         names = args.files

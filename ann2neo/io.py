@@ -70,12 +70,8 @@ def save(recording: Recording, path: str | os.PathLike[str], *, overwrite: bool 
     True
     """
     path = Path(path)
+    check_can_be_saved(path, overwrite=overwrite)
     file_format = _format_of(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path} cannot be saved: there is no folder {path.parent}")
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists: give overwrite=True to replace it")
-    file_format.require()
     with tempfile.TemporaryDirectory(prefix=".ann2neo-", dir=path.parent) as folder:
         part = Path(folder) / f"part{path.suffix.lower()}"
         file_format.write(recording, part)
@@ -83,6 +79,25 @@ def save(recording: Recording, path: str | os.PathLike[str], *, overwrite: bool 
             os.fsync(file.fileno())
         part.replace(path)
     return path
+
+
+def check_can_be_saved(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Raise what :func:`save` would raise, before the work is done whose result is to be saved."""
+    path = Path(path)
+    file_format = _format_of(path)
+    check_can_be_written(path, overwrite=overwrite)
+    file_format.require()
+
+
+def check_can_be_written(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Raise if a file exists, or its folder does not or is not writable."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be saved: there is no folder {path.parent}")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists: give overwrite=True to replace it")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"{path} cannot be saved: the folder {path.parent} is not writable")
 
 
 def load(path: str | os.PathLike[str], *, trust: bool = False) -> Recording:

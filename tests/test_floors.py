@@ -11,12 +11,12 @@ import ann2neo
 
 FLOORS = [
     {"raster"},
-    {"recording", "threshold", "statistics", "hooks"},
+    {"recording", "threshold", "statistics", "hooks", "models"},
     {"spiketrains", "probe"},
     {"summary", "nwb"},
     {"goodness_of_fit", "io"},
     {"poisson", "data"},
-    {"plot"},
+    {"plot", "report"},
     {"demo"},
     {"cli"},
     {"__main__"},
