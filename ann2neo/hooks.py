@@ -32,7 +32,7 @@ ACTIVATIONS = tuple(
 """Module types recorded when no layers are named."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Layer:
     """One place in the model that fires once in every forward pass.
 
@@ -40,8 +40,8 @@ class Layer:
     ----------
     name : str
         Name of the module; ``relu_1`` if it is the second firing of ``relu`` in a pass.
-    module : str
-        Name of the module.
+    modules : tuple of str
+        Names under which the model knows the module.
     shape : tuple of int
         Shape of its activation in one bin.
     units : numpy.ndarray
@@ -49,7 +49,7 @@ class Layer:
     """
 
     name: str
-    module: str
+    modules: tuple[str, ...]
     shape: tuple[int, ...]
     units: np.ndarray
 
@@ -76,7 +76,7 @@ class Selection:
         given = list(given)
         self._types = tuple(entry for entry in given if isinstance(entry, type))
         self._patterns = [entry for entry in given if isinstance(entry, str)]
-        if len(self._types) + len(self._patterns) != len(given) or self.layers in ([], ()):
+        if len(self._types) + len(self._patterns) != len(given) or (self.layers is not None and not given):
             raise ValueError(
                 f"layers={self.layers!r}: give names, globs or module types, or None for all activations"
             )
@@ -91,7 +91,7 @@ class Selection:
         ValueError
             If a name, glob or type matches no module; it lists what there is.
         """
-        named = {name or type(model).__name__: m for name, m in model.named_modules(remove_duplicate=False)}
+        named = model_names(model, aliases=True)
         leaves = {name: m for name, m in named.items() if next(m.children(), None) is None}
         chosen: dict[str, nn.Module] = {}
         for pattern in self._patterns:
@@ -109,22 +109,18 @@ class Selection:
                 kind = "an activation module" if self.layers is None else f"a {self.layers}"
                 raise ValueError(f"no layer is {kind}; name layers=: {_what_there_is(named)}")
             chosen |= found
-        first_names: dict[int, str] = {}
-        for name in named:
-            if name in chosen:
-                first_names.setdefault(id(chosen[name]), name)
-        return {name: chosen[name] for name in first_names.values()}
+        wanted = {id(module) for module in chosen.values()}
+        return {name: module for name, module in model_names(model).items() if id(module) in wanted}
 
-    def wants(self, layer: str, module_name: str, module: nn.Module) -> bool:
+    def wants(self, layer: str, modules: tuple[str, ...], module: nn.Module) -> bool:
         """Tell whether one firing of a hooked module is selected."""
         return isinstance(module, self._types) or any(
-            _names(pattern, layer, module_name) for pattern in self._patterns
+            _is_named(pattern, layer, *modules) for pattern in self._patterns
         )
 
     def unmet(self, layers: Iterable[Layer]) -> list[str]:
         """Return the names and globs that none of these layers meets."""
-        fired = [(layer.name, layer.module) for layer in layers]
-        return [p for p in self._patterns if not any(_names(p, *names) for names in fired)]
+        return unmet(self._patterns, layers)
 
     def units_of(self, layer: str, shape: tuple[int, ...]) -> np.ndarray:
         """Return the indices of the units to record in a layer of that shape, in ascending order.
@@ -160,8 +156,29 @@ class Selection:
         return indices.astype(np.int64)
 
 
-def _names(pattern: str, layer: str, module: str) -> bool:
-    return pattern in (layer, module) or fnmatchcase(layer, pattern) or fnmatchcase(module, pattern)
+def model_names(model: nn.Module, aliases: bool = False) -> dict[str, nn.Module]:
+    """Return the modules of a model by name, itself by the name of its class."""
+    modules = model.named_modules(remove_duplicate=not aliases)
+    return {name or type(model).__name__: module for name, module in modules}
+
+
+def unmet(patterns: Iterable[str], layers: Iterable[Layer]) -> list[str]:
+    """Return the names and globs that are those of none of the layers."""
+    known = [(layer.name, *layer.modules) for layer in layers]
+    return [p for p in patterns if not any(_is_named(p, *names) for names in known)]
+
+
+def _is_named(pattern: str, *names: str) -> bool:
+    return any(name == pattern or fnmatchcase(name, pattern) for name in names)
+
+
+def check_keys(argument: str, by_layer: Mapping[str, Any], layers: Iterable[Layer]) -> None:
+    """Raise if a key of a dict by layer is the name or glob of none of the layers."""
+    layers = list(layers)
+    unknown = [key for key in by_layer if key != "*" and unmet([key], layers)]
+    if unknown:
+        names = [layer.name for layer in layers]
+        raise ValueError(f"{argument} has {unknown[0]!r}, which is none of the layers recorded: {names}")
 
 
 def _matched(modules: Mapping[str, nn.Module], patterns: Iterable[str]) -> dict[str, nn.Module]:
@@ -210,8 +227,9 @@ class Hooks:
     selection : Selection
         Which layers and units.
     on_layer : callable
-        Called with each firing: (Layer, activation of shape (n_bins, n_recorded_units)). What it returns
-        is kept until the pass is complete. It runs before the next module, which may overwrite the tensor.
+        Called with each firing: (Layer, activation of shape (n_bins, n_recorded_units), n_steps in a
+        stimulus). What it returns is kept until the pass is complete. It runs before the next module,
+        which may overwrite the tensor.
     on_pass : callable
         Called after each complete forward pass: ({layer name: what ``on_layer`` gave}, n_stimuli, n_steps).
     """
@@ -220,19 +238,24 @@ class Hooks:
         self,
         model: nn.Module,
         selection: Selection,
-        on_layer: Callable[[Layer, torch.Tensor], Any],
+        on_layer: Callable[[Layer, torch.Tensor, int], Any],
         on_pass: Callable[[dict[str, Any], int, int], None],
     ) -> None:
         self.model, self.selection = model, selection
         self.on_layer, self.on_pass = on_layer, on_pass
         self.layers: dict[str, Layer] = {}
         self._modules = selection.modules(model)
+        self._names_of: dict[int, tuple[str, ...]] = {}
+        for name, module in model_names(model, aliases=True).items():
+            self._names_of[id(module)] = (*self._names_of.get(id(module), ()), name)
         self._names: dict[tuple[str, int], str] = {}
         self._handles: list[Any] = []
         self._complete_passes = 0
         self._begin_pass()
 
     def __enter__(self) -> Hooks:
+        if self._handles:
+            raise RuntimeError("this probe is already on: make another one for a loop within its loop")
         self._handles.append(self.model.register_forward_pre_hook(lambda *_: self._begin_pass()))
         for name, module in self._modules.items():
             self._handles.append(module.register_forward_hook(self._firing(name)))
@@ -245,6 +268,9 @@ class Hooks:
         self._handles.clear()
 
     def _begin_pass(self) -> None:
+        if not self._complete_passes:  # nothing is left of a first pass that failed
+            self.layers.clear()
+            self._names.clear()
         self._results: dict[str, Any] = {}
         self._n_firings: dict[str, int] = {}
         self._extent: tuple[int, int] | None = None
@@ -254,22 +280,28 @@ class Hooks:
             n_before = self._n_firings.get(module_name, 0)
             self._n_firings[module_name] = n_before + 1
             name = self._name_of(module_name, n_before)
-            if self.selection.wants(name, module_name, module):
-                self._receive(name, module_name, tensor_of(output, name))
+            if self.selection.wants(name, self._names_of[id(module)], module):
+                self._receive(name, module, tensor_of(output, name))
 
         return hook
 
     def _name_of(self, module_name: str, n_before: int) -> str:
-        """Name the n-th firing of a module in a pass: relu, relu_1, … past names already taken."""
+        """Name the n-th firing of a module in a pass: relu, relu_1, … past names of other modules."""
         key = (module_name, n_before)
         if key not in self._names:
+            taken = {name for names in self._names_of.values() for name in names} | set(self._names.values())
             name, number = module_name, n_before
-            while number and ((name := f"{module_name}_{number}") in self._modules or name in self.layers):
+            while number and (name := f"{module_name}_{number}") in taken:
                 number += 1
             self._names[key] = name
         return self._names[key]
 
-    def _receive(self, name: str, module_name: str, tensor: torch.Tensor) -> None:
+    def _receive(self, name: str, module: nn.Module, tensor: torch.Tensor) -> None:
+        if isinstance(module, nn.RNNBase) and not module.batch_first and self.selection.time_dim is None:
+            raise ValueError(
+                f"layer {name!r} is a {type(module).__name__} with batch_first=False, its output is (steps, "
+                "stimuli, units): give time_dim=0, which makes each step of a stimulus a bin"
+            )
         activation, n_stimuli, n_steps = self._in_bins(name, tensor)
         if self._extent is None:
             self._extent = (n_stimuli, n_steps)
@@ -289,7 +321,7 @@ class Hooks:
                     "record models whose layers depend on the input with layers= that always fire"
                 )
             units = self.selection.units_of(name, shape)
-            layer = self.layers[name] = Layer(name, module_name, shape, units)
+            layer = self.layers[name] = Layer(name, self._names_of[id(module)], shape, units)
         elif layer.shape != shape:
             raise ValueError(
                 f"layer {name!r} gives an activation of shape {shape}, it was {layer.shape} before: "
@@ -298,7 +330,7 @@ class Hooks:
         flat = activation.reshape(len(activation), int(np.prod(shape)))
         if not layer.all_units:
             flat = flat[:, torch.from_numpy(layer.units).to(flat.device)]
-        self._results[name] = self.on_layer(layer, flat)
+        self._results[name] = self.on_layer(layer, flat, n_steps)
 
     def _in_bins(self, name: str, tensor: torch.Tensor) -> tuple[torch.Tensor, int, int]:
         """Return the activation with bins first: one a stimulus, or one a stimulus and time step."""
@@ -329,9 +361,11 @@ class Hooks:
             "(nn.TransformerEncoderLayer in evaluation mode does, unless "
             "torch.backends.mha.set_fastpath_enabled(False)), not branches used in training only"
         )
-        unmet = self.selection.unmet(self.layers.values())
-        if unmet or not self._results:
-            raise ValueError(f"no layer {unmet or list(self._modules)} fired in a forward pass. {way_out}")
+        missing = self.selection.unmet(self.layers.values())
+        if missing or not self._results:
+            raise ValueError(f"no layer {missing or list(self._modules)} fired in a forward pass. {way_out}")
+        if isinstance(self.selection.units, Mapping):
+            check_keys("units", self.selection.units, self.layers.values())
         gone = [name for name in self.layers if name not in self._results]
         if gone:
             raise ValueError(

@@ -94,6 +94,8 @@ def check_can_be_written(path: str | os.PathLike[str], *, overwrite: bool = Fals
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path} cannot be saved: there is no folder {path.parent}")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: give the name of a file")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists: give overwrite=True to replace it")
     if not os.access(path.parent, os.W_OK):

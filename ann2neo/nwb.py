@@ -29,7 +29,6 @@ _UNIT_COLUMNS = {
     "x": "column in a feature map, else -1",
     "threshold": "activation above which the unit spikes",
 }
-_NOTES = '{"ann2neo": '
 
 
 class NotOurs(Exception):
@@ -45,7 +44,7 @@ def write_nwb(recording: Recording, path: Path) -> None:
     """
     import pynwb
 
-    from .spiketrains import block_name, describe, segment_name
+    from .spiketrains import NOTES, block_name, describe, segment_name
 
     description = describe(recording)
     file = pynwb.NWBFile(
@@ -53,7 +52,7 @@ def write_nwb(recording: Recording, path: Path) -> None:
         identifier=_fingerprint(description, recording),
         session_start_time=_recorded_at(recording),
         # of the fields that NWB has for free text, Neo hands this one on as a Block annotation
-        notes=_NOTES + description + "}",
+        notes=NOTES + description + "}",
     )
     n_trials = recording.n_trials
     segments = np.array([segment_name(trial, n_trials) for trial in range(n_trials)])
@@ -205,15 +204,15 @@ def read_nwb(path: Path) -> Recording:
     # pynwb would look at every column of a file of which the standard fixes the places needed here
     import h5py
 
-    from .spiketrains import bins_of, rebuild
+    from .spiketrains import NOTES, bins_of, rebuild
 
     with h5py.File(path, "r") as file:
         notes = file["general/notes"].asstr()[()] if "general/notes" in file else ""
-        if not notes.startswith(_NOTES):
+        if not notes.startswith(NOTES):
             raise NotOurs("its notes hold no recording")
         times, ends = file["units/spike_times"][:], file["units/spike_times_index"][:]
         identifier = file["identifier"].asstr()[()]
-    description = notes[len(_NOTES) : -1]
+    description = notes[len(NOTES) : -1]
     told = json.loads(description)
     trains = np.split(bins_of(times * 1e3, told["bin_size"]), ends[:-1])
     recording = rebuild(description, lambda trial, names: trains[trial :: len(told["trial_bins"])])

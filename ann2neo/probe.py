@@ -15,9 +15,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from .hooks import Hooks, Layer, Selection
+from .hooks import Hooks, Layer, Selection, check_keys
 from .raster import PseudoTime, SpikeRaster, Stimuli, divide, milliseconds
-from .recording import Recording
+from .recording import Recording, as_json
 from .threshold import Rule, needs_calibration, rule_of, values_for
 
 
@@ -55,7 +55,8 @@ class Probe:
         Which units of each layer: all, a number sampled with ``seed``, or indices into its flattened
         activation; or a dict of these by layer name or glob.
     threshold : float, array, or dict
-        A unit spikes when its activation exceeds it. One number, one for each unit, or a dict of these by
+        A unit spikes when its activation exceeds it, compared in the activation's own precision, float32
+        at least. One number, one for each unit, or a dict of these by
         layer name or glob. :class:`Quantile` and :class:`ZScore` must be calibrated first:
         :func:`calibrate`.
     bin_size : float (ms) or quantity
@@ -107,12 +108,12 @@ class Probe:
                 f"threshold={threshold!r} must be calibrated on stimuli first: "
                 "give Probe what ann2neo.calibrate(model, stimuli, threshold) returns"
             )
-        if n_trials < 1:
-            raise ValueError(f"n_trials={n_trials}: give at least one")
+        if not isinstance(n_trials, int | np.integer) or n_trials < 1:
+            raise ValueError(f"n_trials={n_trials!r}: give a whole number, at least 1")
         self._hooks = Hooks(model, Selection(layers, units, time_dim, seed), self._spikes_of, self._keep_pass)
         self._threshold, self._allow_nan, self._n_trials = threshold, allow_nan, n_trials
         self._bin_size = milliseconds(bin_size)
-        self._thresholds: dict[str, np.ndarray] = {}
+        self._thresholds: dict[Layer, np.ndarray] = {}
         self._passes: list[dict[str, np.ndarray]] = []
         self._stimuli_shown: list[int] = []
         self._n_steps = 0
@@ -126,6 +127,7 @@ class Probe:
             **{f"{name}_version": version(name) for name in ("ann2neo", "torch", "neo", "elephant")},
             **(annotations or {}),
         }
+        as_json(self._annotations)  # what cannot be kept is refused before the work is done
 
     def __enter__(self) -> Probe:
         self._hooks.__enter__()
@@ -140,48 +142,38 @@ class Probe:
         return sum(self._stimuli_shown)
 
     def annotate(self, *, labels: Any = None, ids: Any = None) -> None:
-        """Tell labels and ids of the stimuli in the latest forward pass, one of each per stimulus."""
+        """Tell labels and ids of the stimuli in the latest forward pass, one of each per stimulus.
+
+        Raises
+        ------
+        ValueError
+            If there was no forward pass, or the labels or ids are not one per stimulus of it.
+        """
         if not self._about:
             raise ValueError("there is no stimulus to annotate yet: call the model first")
-        n_stimuli = self._stimuli_shown[-1]
-        for name, given in (("labels", labels), ("ids", ids)):
-            if given is not None:
-                values = _array(given)
-                if values.shape != (n_stimuli,):
-                    raise ValueError(
-                        f"{name} of shape {values.shape} for a batch of {n_stimuli} stimuli: "
-                        f"give one of the {name} per stimulus, shape ({n_stimuli},)"
-                    )
-                self._about[-1][name] = values
+        about: dict[str, Any] = {k: _array(v) for k, v in (("labels", labels), ("ids", ids)) if v is not None}
+        Stimuli.in_order(self._stimuli_shown[-1], **about)  # raises if they do not fit
+        self._about[-1].update(about)
 
-    def _spikes_of(self, layer: Layer, activation: torch.Tensor) -> np.ndarray:
-        if layer.name not in self._thresholds:
-            self._thresholds[layer.name] = values_for(
+    def _spikes_of(self, layer: Layer, activation: torch.Tensor, n_steps: int) -> np.ndarray:
+        if layer not in self._thresholds:
+            self._thresholds[layer] = values_for(
                 rule_of(self._threshold, layer.name), layer.name, layer.shape, layer.units
             )
-        if activation.is_floating_point():
-            self._check_nan(layer, activation)
-        values = torch.from_numpy(self._thresholds[layer.name]).to(activation)
-        spikes = activation > values
-        return np.packbits(spikes.cpu().numpy(), axis=1)
-
-    def _check_nan(self, layer: Layer, activation: torch.Tensor) -> None:
-        found = torch.isnan(activation)
-        n_nan = int(found.sum())
-        if n_nan and not self._allow_nan:
-            row, column = (int(i) for i in found.nonzero()[0])
-            raise ValueError(
-                f"layer {layer.name!r} gives NaN for stimulus {self.n_stimuli + row}, unit "
-                f"{layer.units[column]}: repair the model or its input, or go on with allow_nan=True, which "
-                "counts NaN as no spike"
-            )
-        self._n_nan += n_nan
+        self._n_nan += count_nan(layer, activation, n_steps, self.n_stimuli, self._allow_nan)
+        if activation.dtype != torch.float64:
+            # a threshold has no exact value in half precision, integers or truth values
+            activation = activation.float()
+        values = torch.from_numpy(self._thresholds[layer]).to(activation)
+        return np.packbits((activation > values).cpu().numpy(), axis=1)
 
     def _keep_pass(self, spikes: dict[str, np.ndarray], n_stimuli: int, n_steps: int) -> None:
         if self._passes and n_steps != self._n_steps:
             raise ValueError(
                 f"stimuli of {n_steps} steps after stimuli of {self._n_steps}: pad or crop them to one length"
             )
+        if not self._passes and isinstance(self._threshold, Mapping):
+            check_keys("threshold", self._threshold, self._hooks.layers.values())
         self._n_steps = n_steps
         self._passes.append(spikes)
         self._stimuli_shown.append(n_stimuli)
@@ -191,12 +183,22 @@ class Probe:
     def recording(self) -> Recording:
         """All complete forward passes so far, as a recording.
 
+        If some passes were given labels (or ids) and others not, as after an interruption, they are left
+        out, with a warning.
+
         Raises
         ------
         ValueError
-            If there was none, if there are fewer stimuli than trials, or if some passes have labels
-            or ids and others have none.
+            If there was none.
+        RecordingError
+            If there are fewer stimuli than trials; its ``recording`` has one trial.
         """
+        if 0 < self.n_stimuli < self._n_trials:
+            raise RecordingError(
+                f"n_trials={self._n_trials}, but {self.n_stimuli} stimuli were recorded, which are in this "
+                f"error's .recording, in one trial: give 1 to {self.n_stimuli} trials",
+                self._record(1),
+            )
         return self._record(self._n_trials)
 
     def _record(self, n_trials: int, **annotations: Any) -> Recording:
@@ -212,7 +214,7 @@ class Probe:
                 time=time,
                 units=layer.units.copy(),
                 shape=layer.shape,
-                threshold=self._thresholds[layer.name].copy(),
+                threshold=self._thresholds[layer].copy(),
             )
             for layer in self._hooks.layers.values()
         }
@@ -229,7 +231,11 @@ class Probe:
     def _told(self, name: str) -> np.ndarray | None:
         told = [about[name] for about in self._about if name in about]
         if told and len(told) < len(self._about):
-            raise ValueError(f"{len(told)} of {len(self._about)} batches have {name}: annotate all or none")
+            warnings.warn(
+                f"only {len(told)} of {len(self._about)} batches were given {name}: they are left out",
+                stacklevel=4,
+            )
+            return None
         return np.concatenate(told) if told else None
 
 
@@ -265,7 +271,8 @@ def record(
         such rules.
     stimuli : DataLoader, Dataset, iterable of batches, or array
         Batches are tensors or (tensor, labels, …) tuples, the first dimension of the tensor being the
-        stimuli. One tensor or NumPy array of all stimuli, or a Dataset, is cut into batches.
+        stimuli. One tensor or NumPy array of all stimuli, or a Dataset, is cut into batches. NumPy's
+        floats are given the precision of the model.
     calibration : as stimuli, optional
         Stimuli on which rules are calibrated.
     labels, ids : array, optional
@@ -304,11 +311,14 @@ def record(
     >>> recording.n_bins, recording.n_trials, recording.raster("1").shape
     (100, 4, (3, 100))
     """
+    layers = list(layers) if isinstance(layers, Iterator) else layers
     selection = {"layers": layers, "units": units, "time_dim": time_dim, "seed": seed}
+    told = {k: _array(v) for k, v in (("labels", labels), ("ids", ids)) if v is not None}
+    _check_told(stimuli, told)
     rule = threshold
     with _evaluation(model, device) as where:
         if needs_calibration(threshold):
-            threshold = _calibrated(model, calibration, threshold, batch_size, where, selection)
+            threshold = _calibrated(model, calibration, threshold, batch_size, where, selection, allow_nan)
         probe = Probe(
             model,
             threshold=threshold,
@@ -319,14 +329,19 @@ def record(
             | dict(annotations or {}),
             **selection,
         )
-        batches = _batches(stimuli, batch_size, labels, ids)
         bar = tqdm(total=_n_stimuli(stimuli), desc="recording", unit=" stimuli", disable=not progress)
         with probe, bar:
             try:
-                for batch, about in batches:
+                for batch, batch_labels in _batches(stimuli, batch_size, model):
+                    before = probe.n_stimuli
                     model(batch.to(where))
-                    probe.annotate(**about)
-                    bar.update(len(batch))
+                    _check_shown(probe.n_stimuli - before, batch, time_dim)
+                    about = {k: v[before : probe.n_stimuli] for k, v in told.items()}
+                    probe.annotate(**{"labels": batch_labels, **about})
+                    bar.update(probe.n_stimuli - before)
+                for name, values in told.items():
+                    if len(values) != probe.n_stimuli:
+                        raise ValueError(f"{len(values)} {name} for {probe.n_stimuli} stimuli: give as many")
                 return probe.recording
             except KeyboardInterrupt:
                 if not probe.n_stimuli:
@@ -337,7 +352,7 @@ def record(
                 )
                 return probe._record(min(n_trials, probe.n_stimuli), interrupted=True)
             except Exception as error:
-                if not probe.n_stimuli:
+                if not probe.n_stimuli or isinstance(error, RecordingError):
                     raise
                 recorded = probe._record(1, interrupted=True)
                 raise RecordingError(
@@ -357,13 +372,14 @@ def calibrate(
     seed: int = 0,
     batch_size: int = 128,
     device: Any = None,
+    allow_nan: bool = False,
 ) -> dict[str, Any]:
     """Turn threshold rules into numbers, by the activations that stimuli evoke; frozen from then on.
 
     Parameters
     ----------
-    model, stimuli, layers, units, time_dim, seed, batch_size, device
-        As for :func:`record`. Select the same layers and units as in the recording to come.
+    model, stimuli, layers, units, time_dim, seed, batch_size, device, allow_nan
+        As for :func:`record`; NaN is left out. Select the same layers and units as in the recording to come.
     threshold : Quantile, ZScore, or dict
         The rule, or rules by layer name or glob; numbers stay as they are.
 
@@ -386,7 +402,7 @@ def calibrate(
     """
     selection = {"layers": layers, "units": units, "time_dim": time_dim, "seed": seed}
     with _evaluation(model, device) as where:
-        return _calibrated(model, stimuli, threshold, batch_size, where, selection)
+        return _calibrated(model, stimuli, threshold, batch_size, where, selection, allow_nan)
 
 
 def _calibrated(
@@ -396,6 +412,7 @@ def _calibrated(
     batch_size: int,
     where: torch.device,
     selection: dict[str, Any],
+    allow_nan: bool,
 ) -> dict[str, np.ndarray]:
     if stimuli is None:
         raise ValueError(
@@ -404,23 +421,29 @@ def _calibrated(
         )
     collected: dict[str, list[np.ndarray]] = {}
 
-    def collect(layer: Layer, activation: torch.Tensor) -> np.ndarray:
-        return activation.float().cpu().numpy().copy()
+    shown = 0
 
-    def keep(activations: dict[str, np.ndarray], *extent: int) -> None:
+    def collect(layer: Layer, activation: torch.Tensor, n_steps: int) -> np.ndarray:
+        count_nan(layer, activation, n_steps, shown, allow_nan)
+        exact = activation if activation.dtype == torch.float64 else activation.float()
+        return exact.cpu().numpy().copy()
+
+    def keep(activations: dict[str, np.ndarray], n_stimuli: int, n_steps: int) -> None:
+        nonlocal shown
+        shown += n_stimuli
         for layer, values in activations.items():
             collected.setdefault(layer, []).append(values)
 
     with Hooks(model, Selection(**selection), collect, keep) as hooks:
-        for batch, _ in _batches(stimuli, batch_size, None, None):
+        for batch, _ in _batches(stimuli, batch_size, model):
             model(batch.to(where))
+    if isinstance(threshold, Mapping):
+        check_keys("threshold", threshold, hooks.layers.values())
     frozen = {}
     for name, layer in hooks.layers.items():
         rule = rule_of(threshold, name)
         if isinstance(rule, Rule):
             rule = rule.calibrate(np.concatenate(collected[name]))
-            if np.isnan(rule).any():
-                raise ValueError(f"layer {name!r} gives NaN for the calibration stimuli")
         frozen[name] = values_for(rule, name, layer.shape, layer.units)
     return frozen
 
@@ -446,61 +469,105 @@ def _evaluation(model: nn.Module, device: Any) -> Iterator[torch.device]:
             model.to(home)
 
 
+def count_nan(layer: Layer, activation: torch.Tensor, n_steps: int, n_before: int, allow_nan: bool) -> int:
+    """Return how many activations are NaN; raise, naming the first, unless that is allowed."""
+    found = torch.isnan(activation)
+    n_nan = int(found.sum())
+    if n_nan and not allow_nan:
+        row, column = (int(i) for i in found.nonzero()[0])
+        step = f", step {row % n_steps}" if n_steps > 1 else ""
+        raise ValueError(
+            f"layer {layer.name!r} gives NaN for stimulus {n_before + row // n_steps}{step}, unit "
+            f"{layer.units[column]}: repair the model or its input, or go on with allow_nan=True, which "
+            "counts NaN as no spike"
+        )
+    return n_nan
+
+
+def _check_told(stimuli: Any, told: Mapping[str, np.ndarray]) -> None:
+    """Raise what is wrong with labels and ids before the stimuli are shown, where it can be known."""
+    for name, values in told.items():
+        known = isinstance(stimuli, torch.Tensor | np.ndarray) and stimuli.ndim
+        about: dict[str, Any] = {name: values}
+        Stimuli.in_order(len(stimuli) if known else values.size, **about)
+
+
+def _check_shown(n_recorded: int, batch: torch.Tensor, time_dim: int | None) -> None:
+    """Raise if the layers saw another number of stimuli than the model was given."""
+    given = batch.shape[:2] if time_dim == 0 else batch.shape[:1]
+    if n_recorded not in given:
+        raise ValueError(
+            f"the layers gave {n_recorded} activations for a batch of {len(batch)} stimuli: record layers "
+            "whose first dimension is the batch, name the dimension that is time as time_dim=, or run your "
+            "own loop with ann2neo.Probe"
+        )
+
+
 def _array(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    return np.asarray(values)
 
 
 def _n_stimuli(stimuli: Any) -> int | None:
     """Tell how many stimuli there will be, for the progress bar, where that is known."""
-    source: Any = stimuli.dataset if isinstance(stimuli, DataLoader) else stimuli
+    if not isinstance(stimuli, DataLoader):
+        sized = isinstance(stimuli, Dataset | torch.Tensor | np.ndarray) and hasattr(stimuli, "__len__")
+        return len(stimuli) if sized else None
+    try:
+        n_stimuli = len(stimuli.sampler)  # type: ignore[arg-type]
+    except TypeError:
+        return None
     return (
-        len(source)
-        if isinstance(source, Dataset | torch.Tensor | np.ndarray) and hasattr(source, "__len__")
-        else None
+        n_stimuli - n_stimuli % stimuli.batch_size if stimuli.drop_last and stimuli.batch_size else n_stimuli
     )
 
 
-def _batches(
-    stimuli: Any, batch_size: int, labels: Any, ids: Any
-) -> Iterator[tuple[torch.Tensor, dict[str, Any]]]:
-    """Yield batches of stimuli with what is known about them; raise if there is none."""
-    told = {k: _array(v) for k, v in (("labels", labels), ("ids", ids)) if v is not None}
-    shown = 0
+def _batches(stimuli: Any, batch_size: int, model: nn.Module) -> Iterator[tuple[torch.Tensor, Any]]:
+    """Yield batches of stimuli and their labels or None; raise if there is no stimulus."""
+    empty = True
     for batch in _raw_batches(stimuli, batch_size):
         parts = [batch] if isinstance(batch, torch.Tensor | np.ndarray) else batch
-        if not isinstance(parts, Sequence) or not isinstance(parts[0], torch.Tensor | np.ndarray):
+        usable = isinstance(parts, Sequence) and len(parts) > 0
+        if not usable or not isinstance(parts[0], torch.Tensor | np.ndarray) or not parts[0].ndim:
             raise TypeError(
                 f"a batch of stimuli is a {type(batch).__name__}: give tensors or (tensor, labels) tuples, "
                 "or run your own loop with ann2neo.Probe"
             )
-        tensor = torch.as_tensor(parts[0])
-        if not len(tensor):
-            continue
-        about: dict[str, Any] = {k: values[shown : shown + len(tensor)] for k, values in told.items()}
-        if len(parts) > 1 and "labels" not in told:
-            about["labels"] = parts[1]
-        shown += len(tensor)
-        yield tensor, about
-    if not shown:
+        tensor = _tensor(parts[0], model)
+        if len(tensor):
+            empty = False
+            yield tensor, parts[1] if len(parts) > 1 else None
+    if empty:
         raise ValueError(f"there are no stimuli in the {type(stimuli).__name__}")
-    for name, values in told.items():
-        if values.shape != (shown,):
-            raise ValueError(f"{name} of shape {values.shape} for {shown} stimuli: give ({shown},)")
+
+
+def _tensor(stimuli: torch.Tensor | np.ndarray, model: nn.Module) -> torch.Tensor:
+    """Return NumPy's floats in the precision of the model; all else as it is."""
+    if isinstance(stimuli, torch.Tensor):
+        return stimuli
+    tensor = torch.from_numpy(np.ascontiguousarray(stimuli))
+    own = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    return tensor.to(own) if tensor.is_floating_point() else tensor
 
 
 def _raw_batches(stimuli: Any, batch_size: int) -> Iterable[Any]:
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: give at least one")
+    if getattr(stimuli, "ndim", 1) == 0:
+        raise ValueError("stimuli is one number: give an array with the stimuli along its first dimension")
     if isinstance(stimuli, np.ndarray):
-        stimuli = torch.from_numpy(stimuli)
+        return (stimuli[i : i + batch_size] for i in range(0, len(stimuli), batch_size))
     if isinstance(stimuli, torch.Tensor):
-        if not stimuli.ndim:
-            raise ValueError(
-                "stimuli is one number: give a tensor with the stimuli along its first dimension"
-            )
         return stimuli.split(batch_size) if len(stimuli) else ()
     if isinstance(stimuli, Dataset) and not isinstance(stimuli, torch.utils.data.IterableDataset):
         return DataLoader(stimuli, batch_size)
+    if isinstance(stimuli, tuple) and len(stimuli) == 2 and getattr(stimuli[1], "ndim", 0) == 1:
+        raise TypeError(
+            "stimuli is a pair: for stimuli and their labels give record(model, x, labels=y), or "
+            "torch.utils.data.TensorDataset(x, y)"
+        )
     if isinstance(stimuli, nn.Module) or not isinstance(stimuli, Iterable):
         raise TypeError(
             f"stimuli is a {type(stimuli).__name__}: give a DataLoader, a Dataset, batches, or a tensor"

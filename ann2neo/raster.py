@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 UNITS_AT_ONCE = 1024
-"""How many units are unpacked together when a whole layer is walked through."""
+"""How many units are unpacked together, at most, when a whole layer is walked through."""
+
+BINS_AT_ONCE = 2**23
+"""How many bins of all these units together, at most (but always those of one unit)."""
 
 
 def milliseconds(bin_size: Any) -> float:
@@ -101,6 +104,8 @@ class PseudoTime:
         >>> PseudoTime(1.0, (5, 4)).window_edges(2).tolist()
         [[0, 2], [2, 4], [5, 7], [7, 9]]
         """
+        if not isinstance(window, int | np.integer):
+            raise ValueError(f"window={window!r}: give a whole number of bins")
         if not 1 <= window <= max(self.trial_bins):
             raise ValueError(
                 f"window={window} bins, but the longest of {self.n_trials} trial(s) has "
@@ -148,8 +153,10 @@ class SpikeRaster:
     threshold: np.ndarray
 
     def __post_init__(self) -> None:
-        for array in (self.packed, self.units, self.threshold):
-            array.flags.writeable = False
+        for name in ("packed", "units", "threshold"):
+            view = getattr(self, name).view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
 
     @classmethod
     def from_dense(
@@ -216,8 +223,9 @@ class SpikeRaster:
 
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Walk through the units: yields rows and their bool array, a bounded number at once."""
-        for first in range(0, self.n_units, UNITS_AT_ONCE):
-            rows = slice(first, min(first + UNITS_AT_ONCE, self.n_units))
+        at_once = max(1, min(UNITS_AT_ONCE, BINS_AT_ONCE // max(1, self.n_bins)))
+        for first in range(0, self.n_units, at_once):
+            rows = slice(first, min(first + at_once, self.n_units))
             yield rows, self.dense(rows)
 
     def spikes(self) -> tuple[np.ndarray, np.ndarray]:

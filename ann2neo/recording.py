@@ -7,7 +7,7 @@ rooms that do.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from .summary import Summary
 
 
-def _matching(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+def _is_named(pattern: str, layer: str) -> bool:
+    return pattern == layer or fnmatchcase(layer, pattern)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -65,7 +65,17 @@ class Recording:
                     f"layer {layer!r} has {raster.time}, layer {self.layers[0]!r} has {self.time}: "
                     "all layers of a recording share one pseudo-time"
                 )
-        object.__setattr__(self, "annotations", json.loads(_as_json(self.annotations)))
+        if self.stimuli is not None:
+            self._check_onsets(self.stimuli.onsets)
+        object.__setattr__(self, "annotations", json.loads(as_json(self.annotations)))
+
+    def _check_onsets(self, onsets: np.ndarray) -> None:
+        in_order = len(onsets) and onsets[0] == 0 and (np.diff(onsets) > 0).all()
+        if not in_order or onsets[-1] >= self.n_bins:
+            raise ValueError(
+                f"stimuli begin in bins {onsets[:3].tolist()} … {onsets[-3:].tolist()} of {self.n_bins}: "
+                "give onsets in ascending order, the first of them 0"
+            )
 
     @property
     def time(self) -> PseudoTime:
@@ -182,10 +192,11 @@ class Recording:
         layers : str or list of str
             Names or globs.
         units : array of int, dict, or array of bool
-            Unit indices for every chosen layer, or a dict from layer to its unit indices, or a mask over
-            the rows of ``units`` (of the whole recording).
+            Unit indices for every chosen layer, in the order wanted; or a dict from names or globs of
+            layers to unit indices; or a mask over the rows of ``units`` of the whole recording. A layer
+            of which no unit is chosen disappears.
         trials : int, list of int or slice
-            Trial numbers.
+            Trial numbers; trials stay in their order.
         labels : label or list of labels
             Only bins in which such a stimulus was shown. The bins that stay move together within
             their trial, and a trial left empty disappears.
@@ -199,56 +210,62 @@ class Recording:
         ValueError
             If a layer, unit, trial or label is not in the recording.
         """
-        rasters = dict(self.rasters)
+        chosen = self.layers if layers is None else self._layers_named(layers)
+        rasters = {layer: self.rasters[layer] for layer in chosen}
         if units is not None:
-            rasters = self._take_units(rasters, units, layers)
-        if layers is not None:
-            patterns = [layers] if isinstance(layers, str) else list(layers)
-            rasters = {n: raster for n, raster in rasters.items() if _matching(n, patterns)}
+            rows = self._rows_of(units, chosen)
+            rasters = {n: r.take(rows[n]) if n in rows else r for n, r in rasters.items()}
+            rasters = {n: raster for n, raster in rasters.items() if raster.n_units}
             if not rasters:
-                raise ValueError(f"no layer matches {patterns}; the recording has {self.layers}")
+                raise ValueError("those units are none: choose at least one")
         selected = replace(self, rasters=rasters)
         if trials is not None or labels is not None:
             selected = selected._take_bins(self._bins_of_trials(trials) & self._bins_of(labels))
         return selected
 
-    def _take_units(self, rasters: dict[str, SpikeRaster], units: Any, layers: Any) -> dict[str, SpikeRaster]:
-        given = None if isinstance(units, Mapping) else np.asarray(units)
-        if given is not None and given.dtype == bool:
-            if given.shape != (self.n_units,):
-                raise ValueError(f"a mask over units has shape ({self.n_units},), not {given.shape}")
-            masks = np.split(given, np.cumsum([r.n_units for r in rasters.values()])[:-1])
-            taken = {
-                n: r.take(np.flatnonzero(m))
-                for (n, r), m in zip(rasters.items(), masks, strict=True)
-                if m.any()
-            }
-            if not taken:
-                raise ValueError("the mask over units selects none")
-            return taken
-        if given is not None:
-            patterns = ["*"] if layers is None else [layers] if isinstance(layers, str) else layers
-            units = {name: given for name in rasters if _matching(name, patterns)}
-        taken = {}
-        for layer, wanted in units.items():
-            raster = self._raster(layer)
-            wanted = np.atleast_1d(wanted)
-            rows = {unit: row for row, unit in enumerate(raster.units.tolist())}
-            missing = [unit for unit in wanted.tolist() if unit not in rows]
-            if missing:
-                raise ValueError(f"layer {layer!r} has no recorded unit {missing[0]}")
-            taken[layer] = raster.take(np.array([rows[u] for u in wanted.tolist()], dtype=np.int64))
-        return taken
+    def _layers_named(self, layers: str | Sequence[str]) -> list[str]:
+        patterns = [layers] if isinstance(layers, str) else list(layers)
+        unknown = [p for p in patterns if not any(_is_named(p, layer) for layer in self.layers)]
+        if unknown or not patterns:
+            raise ValueError(f"no layer matches {unknown or patterns}; the recording has {self.layers}")
+        return [layer for layer in self.layers if any(_is_named(p, layer) for p in patterns)]
+
+    def _rows_of(self, units: Any, layers: list[str]) -> dict[str, np.ndarray]:
+        """Return the rows of the chosen units in each layer of which units are chosen."""
+        if isinstance(units, Mapping):
+            wanted = {name: units[key] for key in units for name in self._layers_named(key)}
+        else:
+            given = np.asarray(units)
+            if given.dtype == bool:
+                return self._rows_of_mask(given)
+            wanted = dict.fromkeys(layers, given)
+        return {layer: self._rows_of_units(layer, of_layer) for layer, of_layer in wanted.items()}
+
+    def _rows_of_mask(self, mask: np.ndarray) -> dict[str, np.ndarray]:
+        if mask.shape != (self.n_units,):
+            raise ValueError(f"a mask over units has shape ({self.n_units},), not {mask.shape}")
+        ends = np.cumsum([raster.n_units for raster in self.rasters.values()])
+        parts = np.split(mask, ends[:-1])
+        return {layer: np.flatnonzero(part) for layer, part in zip(self.layers, parts, strict=True)}
+
+    def _rows_of_units(self, layer: str, units: Any) -> np.ndarray:
+        row_of = {unit: row for row, unit in enumerate(self.rasters[layer].units.tolist())}
+        wanted = np.atleast_1d(units).tolist()
+        missing = [unit for unit in wanted if unit not in row_of]
+        if missing:
+            raise ValueError(f"layer {layer!r} has no recorded unit {missing[0]}")
+        return np.array([row_of[unit] for unit in wanted], dtype=np.int64)
 
     def _bins_of_trials(self, trials: Any) -> np.ndarray:
         numbers = np.arange(self.n_trials)
         if trials is not None:
+            wanted = trials if isinstance(trials, slice) else np.asarray(trials, dtype=np.int64)
             try:
-                numbers = np.atleast_1d(numbers[trials])
-            except IndexError as error:
-                raise ValueError(
-                    f"trials={trials!r}: the recording has trials 0 to {self.n_trials - 1}"
-                ) from error
+                numbers = np.atleast_1d(numbers[wanted])
+            except IndexError:
+                numbers = numbers[:0]
+            if not len(numbers):
+                raise ValueError(f"trials={trials!r}: the recording has trials 0 to {self.n_trials - 1}")
         return np.isin(self.time.trial_of(np.arange(self.n_bins)), numbers)
 
     def _bins_of(self, labels: Any) -> np.ndarray:
@@ -257,11 +274,11 @@ class Recording:
         own = self.labels
         if own is None:
             raise ValueError(f"labels={labels!r}: the recording has no labels")
-        keep = np.isin(own, np.atleast_1d(labels))
-        if not keep.any():
+        unknown = [label for label in np.atleast_1d(labels).tolist() if label not in own]
+        if unknown or not np.size(labels):
             known = ", ".join(map(str, np.unique(own)[:20]))
-            raise ValueError(f"labels={labels!r}: no stimulus has such a label; there are {known}")
-        return keep
+            raise ValueError(f"no stimulus is labelled {unknown[:1] or labels}; there are {known}")
+        return np.isin(own, np.atleast_1d(labels))
 
     def _take_bins(self, keep: np.ndarray) -> Recording:
         if not keep.any():
@@ -307,7 +324,7 @@ class Recording:
             and self.layers == other.layers
             and all(self.rasters[layer] == other.rasters[layer] for layer in self.layers)
             and self.stimuli == other.stimuli
-            and _as_json(self.annotations) == _as_json(other.annotations)
+            and as_json(self.annotations) == as_json(other.annotations)
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -320,7 +337,20 @@ class Recording:
         )
 
 
-def _as_json(annotations: Mapping[str, Any]) -> str:
+def as_json(annotations: Mapping[str, Any]) -> str:
+    """Return annotations as JSON with sorted keys.
+
+    Raises
+    ------
+    ValueError
+        If a value, or a key that is no string, cannot be kept.
+
+    Examples
+    --------
+    >>> as_json({"b": np.float64(0.5), "a": (1, 2)})
+    '{"a": [1, 2], "b": 0.5}'
+    """
+
     def plain(value: Any) -> Any:
         if isinstance(value, np.generic | np.ndarray):
             return value.tolist()
@@ -329,4 +359,6 @@ def _as_json(annotations: Mapping[str, Any]) -> str:
             "give numbers, strings, lists or dicts, which every file format can keep"
         )
 
+    if not all(isinstance(key, str) for key in annotations):
+        raise ValueError(f"annotations have keys {list(annotations)}: give strings")
     return json.dumps(dict(annotations), default=plain, sort_keys=True)

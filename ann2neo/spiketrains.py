@@ -28,6 +28,9 @@ from .statistics import STATISTICS
 HEADER = "ann2neo"
 """The Block annotation that holds, as JSON, all of a recording but its spikes."""
 
+NOTES = f'{{"{HEADER}": '
+"""What the Block annotation ``notes`` begins with that Neo makes of an NWB file of ours."""
+
 _MS = pq.ms.dimensionality
 _HZ = 1.0 * pq.Hz
 
@@ -49,8 +52,9 @@ def _train(
 class LazySpikeTrainList(SpikeTrainList):
     """A :class:`neo.core.spiketrainlist.SpikeTrainList` that makes its trains when they are used.
 
-    A train lives as long as somebody holds it; its annotations, also those added later, stay. (Hold the
-    train itself if you give it waveforms or array annotations.) As soon as the list is changed, it
+    A train lives as long as somebody holds it; its annotations, also those added later, stay. Hold the
+    train itself if you change anything else of it, its name or description, waveforms or array
+    annotations: ``trains = list(segment.spiketrains)`` holds all. As soon as the list is changed, it
     turns into a plain one.
 
     Parameters
@@ -163,6 +167,11 @@ def to_neo(recording: Recording) -> neo.Block:
         (or its id), both also as array annotations; an Epoch ``trials``. One Group a layer. Spikes stand
         at bin centres, (k + ½)·bin_size in ms: spikes at bin edges are moved by rounding when they are
         binned again.
+
+    Notes
+    -----
+    Code that tells trains by their ``id()``, as :class:`neo.io.NeoMatlabIO` does, needs them to live:
+    hold ``list(segment.spiketrains)`` of each segment meanwhile. :func:`ann2neo.save` does.
 
     Examples
     --------
@@ -401,9 +410,11 @@ def from_neo(block: neo.Block, bin_size: Any = None) -> Recording:
     Returns
     -------
     Recording
-        A Block from elsewhere gives one layer for each Group that has spike trains (else one layer,
-        ``units``), a trial for each Segment, no stimuli and no thresholds (NaN). Its bins start at the
-        latest ``t_start`` of a segment's trains, and an incomplete last bin is dropped.
+        A Block from elsewhere gives one layer for each Group that has spike trains, and one, ``units``,
+        for trains in no Group; a trial for each Segment with trains; no stimuli and no thresholds (NaN).
+        Units are told across segments by the names of their trains, where these have different ones,
+        else by position. Bins start at the latest ``t_start`` of a segment's trains, and an incomplete
+        last bin is dropped.
 
     Raises
     ------
@@ -425,18 +436,22 @@ def from_neo(block: neo.Block, bin_size: Any = None) -> Recording:
     >>> Recording.from_neo(block, bin_size=10 * pq.ms).raster("units").astype(int)
     array([[0, 1, 0, 0, 1]])
     """
-    if bin_size is None and HEADER not in block.annotations:
+    if not isinstance(block, neo.Block):
+        raise TypeError(f"from_neo takes a neo.Block, this is a {type(block).__name__}")
+    if bin_size is not None:
+        return _from_foreign_block(block, milliseconds(bin_size))
+    description, notes = (str(block.annotations.get(key, "")) for key in (HEADER, "notes"))
+    if not description and notes.startswith(NOTES):
+        description = notes[len(NOTES) : -1]
+    if not description:
         raise ValueError(
             f"Block {block.name!r} was not made by ann2neo: give the bin_size to bin its spikes in, "
             "for example bin_size=1 * quantities.ms"
         )
-    if bin_size is None:
-        return _from_own_block(block)
-    return _from_foreign_block(block, milliseconds(bin_size))
+    return _from_own_block(block, description)
 
 
-def _from_own_block(block: neo.Block) -> Recording:
-    description = str(block.annotations[HEADER])
+def _from_own_block(block: neo.Block, description: str) -> Recording:
     told = json.loads(description)
     if len(block.segments) != len(told["trial_bins"]):
         raise ValueError(
@@ -464,39 +479,65 @@ def _from_foreign_block(block: neo.Block, bin_size: float) -> Recording:
     segments = [segment for segment in block.segments if len(segment.spiketrains)]
     if not segments:
         raise ValueError(f"Block {block.name!r} has no spike trains")
-    n_trains = {len(segment.spiketrains) for segment in segments}
-    if len(n_trains) > 1:
-        raise ValueError(
-            f"the segments of Block {block.name!r} have {sorted(n_trains)} spike trains: "
-            "a recording needs the same units in every trial"
+    if len(segments) < len(block.segments):
+        warnings.warn(
+            f"{len(block.segments) - len(segments)} segments of Block {block.name!r} have no spike trains "
+            "and are left out",
+            stacklevel=3,
         )
-    binned = [_binned(segment, bin_size) for segment in segments]
+    trains = _aligned([list(segment.spiketrains) for segment in segments], block.name)
+    binned = [_binned(of_segment, bin_size) for of_segment in trains]
     time = PseudoTime(bin_size, tuple(dense.shape[1] for dense in binned))
     dense = np.concatenate(binned, axis=1)
-    n_spikes = sum(len(train) for segment in segments for train in segment.spiketrains)
+    n_spikes = sum(len(train) for of_segment in trains for train in of_segment)
     merged = n_spikes - int(dense.sum())
     if merged:
         warnings.warn(
             f"{merged} of {n_spikes} spikes share a bin of {bin_size:g} ms with another spike of their "
             "unit, or lie outside the complete bins: a shorter bin_size keeps more",
-            stacklevel=4,
+            stacklevel=3,
         )
     rasters = {
         layer: SpikeRaster.from_dense(dense[rows], time=time, units=rows, shape=(len(dense),))
-        for layer, rows in _rows_by_group(block, segments[0]).items()
+        for layer, rows in _rows_by_group(block, trains[0]).items()
     }
     return Recording(rasters, None, {"model": block.name or "neurons", "n_spikes_merged": merged})
 
 
-def _binned(segment: neo.Segment, bin_size: float) -> np.ndarray:
-    trains = [train.rescale("ms") for train in segment.spiketrains]
+def _aligned(trains: list[list[neo.SpikeTrain]], block_name: str | None) -> list[list[neo.SpikeTrain]]:
+    """Return the trains of each segment in the order of units in the first one."""
+    n_trains = {len(of_segment) for of_segment in trains}
+    if len(n_trains) > 1:
+        raise ValueError(
+            f"the segments of Block {block_name!r} have {sorted(n_trains)} spike trains: "
+            "a recording needs the same units in every trial"
+        )
+    by_name = [{train.name: train for train in of_segment} for of_segment in trains]
+    if any(None in named or len(named) < len(of) for named, of in zip(by_name, trains, strict=True)):
+        return trains
+    for number, named in enumerate(by_name):
+        missing = [name for name in by_name[0] if name not in named]
+        if missing:
+            raise ValueError(
+                f"segment {number} of Block {block_name!r} has no train {missing[0]!r}, the first one has: "
+                "a recording needs the same units in every trial"
+            )
+    return [[named[name] for name in by_name[0]] for named in by_name]
+
+
+def _binned(trains: list[neo.SpikeTrain], bin_size: float) -> np.ndarray:
+    trains = [train.rescale("ms") for train in trains]
     start = max(train.t_start.item() for train in trains)
     stop = min(train.t_stop.item() for train in trains)
+    if stop <= start:
+        raise ValueError(
+            f"the trains of a segment share no time: one starts at {start:g} ms, one stops at {stop:g} ms"
+        )
     n_bins = int((stop - start) / bin_size * (1 + 1e-12))
     if n_bins < 1:
         raise ValueError(
-            f"bin_size={bin_size:g} ms, but the trains of segment {segment.name!r} "
-            f"share only {stop - start:g} ms: give a shorter bin_size"
+            f"bin_size={bin_size:g} ms, but the trains of a segment share only {stop - start:g} ms: "
+            "give a shorter bin_size"
         )
     with _quiet_elephant():
         return elephant.conversion.BinnedSpikeTrain(
@@ -514,16 +555,19 @@ def _quiet_elephant() -> Iterator[None]:
         yield
 
 
-def _rows_by_group(block: neo.Block, segment: neo.Segment) -> dict[str, np.ndarray]:
-    trains = list(segment.spiketrains)  # held, so that no id is given to another train
-    row_of = {id(train): row for row, train in enumerate(trains)}
-    layers = {}
+def _rows_by_group(block: neo.Block, trains: list[neo.SpikeTrain]) -> dict[str, np.ndarray]:
+    row_of = {id(train): row for row, train in enumerate(trains)}  # `trains` keeps them, and so their ids
+    layers: dict[str, np.ndarray] = {}
     for number, group in enumerate(block.groups):
         grouped = list(group.spiketrains)
         rows = sorted(row_of[id(train)] for train in grouped if id(train) in row_of)
+        name = group.name or f"group {number}"
         if rows:
-            layers[group.name or f"group {number}"] = np.array(rows)
-    return layers or {"units": np.arange(len(row_of))}
+            layers[f"{name} {number}" if name in layers else name] = np.array(rows)
+    alone = sorted(set(row_of.values()) - {row for rows in layers.values() for row in rows.tolist()})
+    if alone:
+        layers["units"] = np.array(alone)
+    return layers
 
 
 def statistics_by_elephant(

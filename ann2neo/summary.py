@@ -115,11 +115,11 @@ class Summary:
         groups = [*units.groupby("layer", sort=False), ("network", units)]
         return pd.DataFrame([{"layer": name, **_over_units(of_layer)} for name, of_layer in groups])
 
-    def fit_poisson(self) -> PoissonFit:
+    def fit_poisson(self, alpha: float = 0.05) -> PoissonFit:
         """Fit a Poisson process to each unit and test it: see :func:`ann2neo.poisson.fit`."""
         from .poisson import fit
 
-        return fit(self)
+        return fit(self, alpha)
 
     def __repr__(self) -> str:
         return (

@@ -38,8 +38,8 @@ class Quantile:
             raise ValueError(f"Quantile({self.q}): give a fraction between 0 and 1")
 
     def calibrate(self, activations: np.ndarray) -> np.ndarray:
-        """Return thresholds float64 (n_units,) from activations (n_bins, n_units)."""
-        return np.quantile(activations.astype(np.float64), self.q, axis=0)
+        """Return thresholds float64 (n_units,) from activations (n_bins, n_units), NaN left out."""
+        return np.nanquantile(activations.astype(np.float64), self.q, axis=0)
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class ZScore:
             raise ValueError(f"ZScore({self.k}): give a finite number of standard deviations")
 
     def calibrate(self, activations: np.ndarray) -> np.ndarray:
-        """Return thresholds float64 (n_units,) from activations (n_bins, n_units)."""
+        """Return thresholds float64 (n_units,) from activations (n_bins, n_units), NaN left out."""
         values = activations.astype(np.float64)
-        return values.mean(axis=0) + self.k * values.std(axis=0)
+        return np.nanmean(values, axis=0) + self.k * np.nanstd(values, axis=0)
 
 
 Rule = Quantile | ZScore
@@ -131,6 +131,8 @@ def values_for(rule: Any, layer: str, shape: tuple[int, ...], units: np.ndarray)
     array([1., 3.])
     """
     try:
+        if rule is None or isinstance(rule, str):
+            raise TypeError("not a number")
         given = np.asarray(rule.detach().cpu() if isinstance(rule, torch.Tensor) else rule, np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(

@@ -321,3 +321,19 @@ def test_a_missing_extra_is_named(library, extra, small, tmp_path, monkeypatch):
     with pytest.raises(ImportError, match=message):
         save(small, path, overwrite=True)
     assert os.listdir(tmp_path) == [path.name]
+
+
+def test_nwb_files_come_back_through_neo(tmp_path):
+    raster = SpikeRaster.from_dense([[1, 0, 1, 1], [0, 0, 0, 1]], time=PseudoTime(0.3, (2, 2)))
+    recording = Recording({"relu": raster}, annotations={"model": "net"})
+    path = save(recording, tmp_path / "net.nwb")
+    reader = neo.io.NWBIO(str(path), mode="r")
+    assert Recording.from_neo(reader.read_block()) == recording
+    reader.close()
+
+
+def test_a_folder_is_no_file(tmp_path):
+    (tmp_path / "net.nwb").mkdir()
+    recording = Recording({"relu": SpikeRaster.from_dense([[1]])})
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        save(recording, tmp_path / "net.nwb", overwrite=True)

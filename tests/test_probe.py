@@ -280,7 +280,15 @@ def test_a_failed_forward_pass_is_not_recorded(net):
         ({"threshold": {"2": 1}}, "threshold has nothing for layer '5'"),
         ({"threshold": Quantile(0.5)}, "give them as calibration="),
         ({"n_trials": 0}, "n_trials=0"),
-        ({"n_trials": 21}, "n_trials=21, but 20 bins"),
+        ({"n_trials": 2.0}, "n_trials=2.0: give a whole number"),
+        ({"layers": set()}, "give names"),
+        ({"units": {"2": 3, "*": 1, "typo": 2}}, "units has 'typo', which is none of the layers recorded"),
+        ({"threshold": {"*": 0, "typo": 2}}, "threshold has 'typo', which is none of the layers recorded"),
+        ({"threshold": None}, "threshold None for layer '2': give a number"),
+        ({"annotations": {"x": object()}}, "annotation value"),
+        ({"ids": np.arange(20.0)}, "ids are whole numbers"),
+        ({"labels": np.zeros((20, 3))}, r"labels of shape \(20, 3\) for 20 stimuli"),
+        ({"n_trials": 21}, "n_trials=21, but 20 stimuli"),
         ({"bin_size": -1}, "bin_size=-1"),
         ({"labels": [1, 2]}, "labels of shape"),
         ({"time_dim": 7}, "time_dim=7, but layer '2' gives an output of shape"),
@@ -418,12 +426,14 @@ def test_outputs_that_are_not_tensors():
 def test_labels_for_some_batches_only(net):
     with Probe(net.eval()) as probe:
         net(IMAGES[:2])
-        with pytest.raises(ValueError, match=re.escape("labels of shape (3,) for a batch of 2 stimuli")):
+        with pytest.raises(ValueError, match=re.escape("labels of shape (3,) for 2 stimuli")):
             probe.annotate(labels=[1, 2, 3])
         probe.annotate(labels=[1, 2])
         net(IMAGES[2:5])
-    with pytest.raises(ValueError, match="1 of 2 batches have labels"):
-        _ = probe.recording
+    with pytest.warns(UserWarning, match="only 1 of 2 batches were given labels: they are left out"):
+        recording = probe.recording
+    assert recording.n_bins == 5
+    assert recording.labels is None
 
 
 def test_a_probe_without_a_pass(net):
@@ -435,7 +445,164 @@ def test_a_probe_without_a_pass(net):
         probe.annotate(labels=[1])
 
 
-def test_half_precision_thresholds_like_its_own_comparison():
-    x = torch.tensor([[0.1], [0.2]], dtype=torch.bfloat16)
-    recording = record(nn.Identity(), x, "Identity", threshold=0.1)
-    np.testing.assert_array_equal(recording.raster("Identity"), [[False, True]])
+@pytest.mark.parametrize(
+    ("values", "threshold", "expected"),
+    [
+        (torch.tensor([0.30078125, 0.25], dtype=torch.bfloat16), 0.3, [True, False]),
+        (torch.tensor([True, False]), 0.5, [True, False]),
+        (torch.tensor([0, -1]), -0.5, [True, False]),
+        (torch.tensor([0.7 + 1e-12, 0.7], dtype=torch.float64), 0.7, [True, False]),
+    ],
+)
+def test_thresholds_are_not_rounded_to_coarse_types(values, threshold, expected):
+    recording = record(nn.Identity(), values[:, None], "Identity", threshold=threshold)
+    np.testing.assert_array_equal(recording.raster("Identity"), [expected])
+
+
+def test_the_highest_quantile_is_never_exceeded():
+    x = torch.randn(11, 50, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert record(nn.ReLU(), x, threshold=Quantile(1.0), calibration=x).n_spikes == 0
+
+
+def test_nan_in_calibration_is_named_or_left_out():
+    x = torch.arange(5.0)[:, None].clone()
+    x[3] = float("nan")
+    with pytest.raises(ValueError, match="'ReLU' gives NaN for stimulus 3, unit 0"):
+        ann2neo.calibrate(nn.ReLU(), x, Quantile(1.0))
+    assert ann2neo.calibrate(nn.ReLU(), x, Quantile(1.0), allow_nan=True)["ReLU"] == [4.0]
+
+
+def test_nan_within_a_stimulus_names_the_step():
+    x = torch.zeros(4, 5, 2)
+    x[2, 3, 1] = float("nan")
+    with pytest.raises(ValueError, match="NaN for stimulus 2, step 3, unit 1"):
+        record(nn.ReLU(), x, time_dim=1)
+
+
+def test_a_first_pass_that_failed_leaves_nothing(net):
+    fully_convolutional = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 3))
+    with Probe(fully_convolutional.eval(), threshold={"1": np.zeros(72)}) as probe:
+        with pytest.raises((RuntimeError, ValueError)):
+            fully_convolutional(torch.randn(2, 1, 9, 9))
+        fully_convolutional(IMAGES)
+    assert probe.recording.n_bins == 20
+
+
+def test_the_second_firing_is_not_called_like_another_module():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.relu, self.relu_1 = nn.ReLU(), nn.ReLU()
+
+        def forward(self, x):
+            return self.relu_1(self.relu(self.relu(x) - 1))
+
+    x = torch.randn(4, 2)
+    assert record(Named(), x).layers == ["relu", "relu_2", "relu_1"]
+    assert record(Named(), x, layers="relu").layers == ["relu", "relu_2"]
+    assert record(Named(), x, layers="relu_1").layers == ["relu_1"]
+
+
+def test_a_module_with_two_names_answers_to_both():
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = self.b = nn.ReLU()
+
+        def forward(self, x):
+            return self.b(self.a(x))
+
+    assert record(Shared(), torch.randn(4, 2), layers=["a", "b"]).layers == ["a", "a_1"]
+    assert record(Shared(), torch.randn(4, 2), layers="b").layers == ["a", "a_1"]
+
+
+def test_layers_from_a_generator_and_a_rule(net):
+    recording = record(net, IMAGES, (n for n in ["2", "5"]), threshold=Quantile(0.5), calibration=IMAGES)
+    assert recording.layers == ["2", "5"]
+
+
+def test_a_probe_is_on_once(net):
+    with Probe(net) as probe, pytest.raises(RuntimeError, match="already on"):
+        probe.__enter__()
+
+
+def test_two_probes_at_once(net):
+    with Probe(net.eval()) as one, Probe(net, "5", threshold=0.5) as other:
+        net(IMAGES)
+    assert one.recording.rasters == record(net, IMAGES).rasters
+    assert other.recording.rasters == record(net, IMAGES, "5", threshold=0.5).rasters
+
+
+@pytest.mark.parametrize("fold", [lambda x: x.flatten(0, 1), lambda x: x.mean(0, keepdim=True)])
+def test_layers_that_see_another_number_of_stimuli(fold):
+    class Folds(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.relu = nn.ReLU()
+
+        def forward(self, x):
+            return self.relu(fold(x))
+
+    with pytest.raises(RecordingError, match="activations for a batch of 10 stimuli"):
+        record(Folds(), torch.randn(10, 6))
+
+
+def test_a_recurrent_layer_with_steps_first_asks_for_time_dim():
+    with pytest.raises(ValueError, match=r"'LSTM' is a LSTM with batch_first=False.*give time_dim=0"):
+        record(nn.LSTM(4, 5), torch.randn(6, 7, 4), layers="LSTM")
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_numpy_floats_take_the_precision_of_the_model(net, dtype):
+    assert record(net, IMAGES.numpy().astype(dtype)).n_bins == 20
+    assert record(net.double(), IMAGES.numpy().astype(dtype)).n_bins == 20
+
+
+def test_ctrl_c_between_a_pass_and_its_labels(net, monkeypatch):
+    original, calls = Probe.annotate, []
+
+    def annotate(self, **about):
+        calls.append(about)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        original(self, **about)
+
+    monkeypatch.setattr(Probe, "annotate", annotate)
+    with pytest.warns(UserWarning, match=r"interrupted|left out") as warned:
+        recording = record(net, IMAGES, labels=np.arange(20), batch_size=10)
+    assert recording.n_bins == 20
+    assert recording.labels is None
+    assert len(warned) == 2
+
+
+def test_a_bad_label_keeps_what_was_recorded(net):
+    batches = [(IMAGES[:4], torch.zeros(4)), (IMAGES[4:8], torch.zeros(3))]
+    with (
+        pytest.warns(UserWarning, match="left out"),
+        pytest.raises(RecordingError, match="labels of shape") as stopped,
+    ):
+        record(net, batches)
+    assert stopped.value.recording.n_bins == 8
+
+
+def test_too_few_labels_for_a_loader(net):
+    loader = DataLoader(TensorDataset(IMAGES), batch_size=10)
+    with (
+        pytest.warns(UserWarning, match="left out"),
+        pytest.raises(RecordingError, match="labels of shape") as stopped,
+    ):
+        record(net, loader, labels=np.arange(15))
+    assert stopped.value.recording.n_bins == 20
+
+
+def test_fewer_stimuli_than_trials_in_a_probe(net):
+    with Probe(net.eval(), n_trials=5) as probe:
+        net(IMAGES[:3])
+    with pytest.raises(RecordingError, match="n_trials=5, but 3 stimuli were recorded") as stopped:
+        _ = probe.recording
+    assert stopped.value.recording.n_bins == 3
+
+
+def test_a_pair_is_no_list_of_batches(net):
+    with pytest.raises(TypeError, match="stimuli is a pair"):
+        record(net, (IMAGES, torch.zeros(20)))

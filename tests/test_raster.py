@@ -110,7 +110,8 @@ def test_select_layers_and_units(recording):
     chosen = recording.select(layers="fc", units=[9, 5])
     np.testing.assert_array_equal(chosen.raster("fc"), recording.raster("fc")[[2, 0]])
     assert chosen.units.unit.tolist() == [9, 5]
-    assert recording.select(units={"conv": 3}).n_units == 1
+    assert recording.select(units={"c*": 3}).units.groupby("layer").size().to_dict() == {"conv": 1, "fc": 3}
+    assert recording.select(units={"fc": [2], "conv": [1]}).layers == ["conv", "fc"]
     by_mask = recording.select(units=recording.units.channel == 1)
     assert by_mask.layers == ["conv"]
     np.testing.assert_array_equal(by_mask.raster("conv"), recording.raster("conv")[4:8])
@@ -143,13 +144,32 @@ def test_labels_of_stimuli_that_last_several_bins():
         ({"layers": "fc", "units": [4]}, "layer 'fc' has no recorded unit 4"),
         ({"units": [True, False]}, r"a mask over units has shape \(15,\)"),
         ({"trials": 3}, "trials=3: the recording has trials 0 to 2"),
-        ({"labels": "cat"}, "no stimulus has such a label; there are 0, 1, 2"),
+        ({"labels": "cat"}, r"no stimulus is labelled \['cat'\]; there are 0, 1, 2"),
+        ({"labels": [0, 7]}, r"no stimulus is labelled \[7\]"),
+        ({"layers": ["fc", "typo"]}, r"no layer matches \['typo'\]"),
+        ({"units": {"typo": [0]}}, r"no layer matches \['typo'\]"),
+        ({"units": []}, "those units are none"),
+        ({"trials": slice(7, 9)}, r"trials=slice\(7, 9, None\): the recording has trials 0 to 2"),
+        ({"trials": []}, r"trials=\[\]"),
         ({"trials": 2, "labels": 2}, "no bin is left"),
     ],
 )
 def test_select_what_is_not_there(recording, arguments, message):
     with pytest.raises(ValueError, match=message):
         recording.select(**arguments)
+
+
+@pytest.mark.parametrize("onsets", [[1, 2], [0, 0], [0, 11], []])
+def test_stimuli_that_do_not_fit_the_bins(recording, onsets):
+    stimuli = Stimuli(np.array(onsets, np.int64), np.arange(len(onsets)))
+    with pytest.raises(ValueError, match="give onsets in ascending order, the first of them 0"):
+        Recording(recording.rasters, stimuli)
+
+
+def test_the_arrays_given_stay_writable():
+    packed, units = np.zeros((1, 1), np.uint8), np.arange(1)
+    SpikeRaster(packed, PseudoTime(1.0, (3,)), units, (1,), np.zeros(1))
+    packed[0] = units[0] = 1
 
 
 def test_unknown_layer(recording):
@@ -167,6 +187,8 @@ def test_annotations_are_what_json_keeps(recording):
     assert recording.annotations["nested"] == {"a": [1, 2]}
     with pytest.raises(ValueError, match="is a object: give numbers"):
         Recording(recording.rasters, annotations={"x": object()})
+    with pytest.raises(ValueError, match=r"annotations have keys \[1\]: give strings"):
+        Recording(recording.rasters, annotations={1: 2})
 
 
 def test_equality_sees_every_part(recording):

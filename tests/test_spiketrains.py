@@ -186,6 +186,36 @@ def test_a_block_of_ours_binned_as_if_from_elsewhere():
         np.testing.assert_array_equal(again.raster(name), raster.dense())
 
 
+def test_units_from_elsewhere_are_told_by_name():
+    block = foreign(
+        [spiketrain([11.0], name="A"), spiketrain([], name="B")],
+        [spiketrain([], name="B"), spiketrain([21.0], name="A")],
+    )
+    recording = Recording.from_neo(block, bin_size=10)
+    assert [np.flatnonzero(row).tolist() for row in recording.raster("units")] == [[1, 12], []]
+
+
+def test_groups_of_one_name_and_trains_in_none():
+    trains = [spiketrain([5.0 + 10 * i]) for i in range(4)]
+    block = foreign(trains)
+    block.groups = [neo.Group([trains[0]], name="V1"), neo.Group([trains[2]], name="V1")]
+    recording = Recording.from_neo(block, bin_size=10)
+    assert {name: raster.units.tolist() for name, raster in recording.rasters.items()} == {
+        "V1": [0], "V1 1": [2], "units": [1, 3],
+    }  # fmt: skip
+
+
+def test_segments_without_trains_are_left_out():
+    with pytest.warns(UserWarning, match="1 segments of Block 'cortex' have no spike trains"):
+        recording = Recording.from_neo(foreign([spiketrain([1.0])], []), bin_size=10)
+    assert recording.n_trials == 1
+
+
+def test_what_is_no_block(recording):
+    with pytest.raises(TypeError, match=r"takes a neo\.Block, this is a Segment"):
+        Recording.from_neo(recording.to_neo().segments[0])
+
+
 def test_spikes_that_share_a_bin_are_counted():
     block = foreign([spiketrain([1.0, 2.0, 50.0])])
     with pytest.warns(UserWarning, match="1 of 3 spikes share a bin of 10 ms"):
@@ -206,7 +236,17 @@ def test_an_incomplete_last_bin_is_dropped():
         (foreign([spiketrain([1.0])]), None, "Block 'cortex' was not made by ann2neo: give the bin_size"),
         (foreign([]), 1.0, "Block 'cortex' has no spike trains"),
         (foreign([spiketrain([1.0])], [spiketrain([]), spiketrain([])]), 1.0, r"have \[1, 2\] spike trains"),
-        (foreign([spiketrain([1.0])]), 200, "bin_size=200 ms, but the trains of segment None"),
+        (foreign([spiketrain([1.0])]), 200, "bin_size=200 ms, but the trains of a segment share only 100 ms"),
+        (
+            foreign([spiketrain([1.0]), spiketrain([], 300, 200)]),
+            1.0,
+            "the trains of a segment share no time",
+        ),
+        (
+            foreign([spiketrain([1.0], name="A")], [spiketrain([], name="B")]),
+            1.0,
+            "segment 1 .* has no train 'A'",
+        ),
         (foreign([spiketrain([1.0])]), -1, "bin_size=-1"),
     ],
 )

@@ -186,7 +186,12 @@ def test_statistics_that_do_not_depend_on_order_do_not():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"window": 0}, "window=0"), ({"window": 31}, "window=31 bins"), ({"engine": "gpu"}, "engine='gpu'")],
+    [
+        ({"window": 0}, "window=0"),
+        ({"window": 2.5}, "window=2.5: give a whole number"),
+        ({"window": 31}, "window=31 bins"),
+        ({"engine": "gpu"}, "engine='gpu'"),
+    ],
 )
 def test_arguments_out_of_range(arguments, message):
     with pytest.raises(ValueError, match=message):
