@@ -115,7 +115,7 @@ class Probe:
         self._bin_size = milliseconds(bin_size)
         self._thresholds: dict[Layer, np.ndarray] = {}
         self._passes: list[dict[str, np.ndarray]] = []
-        self._stimuli_shown: list[int] = []
+        self._n_stimuli = self._n_in_last_pass = 0
         self._n_steps = 0
         self._n_nan = 0
         self._about: list[dict[str, Any]] = []
@@ -139,7 +139,7 @@ class Probe:
     @property
     def n_stimuli(self) -> int:
         """Number of stimuli recorded so far."""
-        return sum(self._stimuli_shown)
+        return self._n_stimuli
 
     def annotate(self, *, labels: Any = None, ids: Any = None) -> None:
         """Tell labels and ids of the stimuli in the latest forward pass, one of each per stimulus.
@@ -152,7 +152,7 @@ class Probe:
         if not self._about:
             raise ValueError("there is no stimulus to annotate yet: call the model first")
         about: dict[str, Any] = {k: _array(v) for k, v in (("labels", labels), ("ids", ids)) if v is not None}
-        Stimuli.in_order(self._stimuli_shown[-1], **about)  # raises if they do not fit
+        Stimuli.in_order(self._n_in_last_pass, **about)  # raises if they do not fit
         self._about[-1].update(about)
 
     def _spikes_of(self, layer: Layer, activation: torch.Tensor, n_steps: int) -> np.ndarray:
@@ -176,7 +176,8 @@ class Probe:
             check_keys("threshold", self._threshold, self._hooks.layers.values())
         self._n_steps = n_steps
         self._passes.append(spikes)
-        self._stimuli_shown.append(n_stimuli)
+        self._n_in_last_pass = n_stimuli
+        self._n_stimuli += n_stimuli
         self._about.append({})
 
     @property

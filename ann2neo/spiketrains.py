@@ -195,31 +195,53 @@ def to_neo(recording: Recording) -> neo.Block:
     }
     unit_at = _unit_labels(recording)
     for trial, (times, offsets) in enumerate(_times_by_trial(recording)):
-        first, last = time.trial_edges[trial : trial + 2]
-        segment = neo.Segment(name=segment_name(trial, time.n_trials), index=trial)
+        segment = _segment(recording, trial, times, offsets, unit_at)
         segment.block = block
-        start, stop = first * time.bin_size * pq.ms, last * time.bin_size * pq.ms
-
-        def make(
-            i: int,
-            segment: neo.Segment = segment,
-            times: np.ndarray = times,
-            ends: list[int] = offsets.tolist(),  # noqa: B008 (bound to this trial)
-            start: pq.Quantity = start,
-            stop: pq.Quantity = stop,
-        ) -> neo.SpikeTrain:
-            train = _train(times[ends[i] : ends[i + 1]], start, stop, segment)
-            train.name, train.annotations = unit_at(i)
-            return train
-
-        segment.spiketrains = LazySpikeTrainList(recording.n_units, make, segment)
-        if recording.stimuli is not None:
-            segment.events.append(_stimuli_event(recording.stimuli, first, last, time.bin_size))
-        epoch = ([start.item()] * pq.ms, [(stop - start).item()] * pq.ms, [segment.name])
-        segment.epochs.append(neo.Epoch(*epoch, name="trials"))
         block.segments.append(segment)
-    _add_groups(block, recording)
+    first = 0
+    for layer, raster in recording.rasters.items():
+        block.groups.append(_group(block, layer, raster, first))
+        first += raster.n_units
     return block
+
+
+def _segment(
+    recording: Recording,
+    trial: int,
+    times: np.ndarray,
+    offsets: np.ndarray,
+    unit_at: Callable[[int], tuple[str, dict[str, Any]]],
+) -> neo.Segment:
+    """Return a trial: the spike times of all units, one unit after the other, its stimuli and extent."""
+    time = recording.time
+    first, last = time.trial_edges[trial : trial + 2]
+    start, stop = first * time.bin_size * pq.ms, last * time.bin_size * pq.ms
+    segment = neo.Segment(name=segment_name(trial, time.n_trials), index=trial)
+    ends = offsets.tolist()
+
+    def make(i: int) -> neo.SpikeTrain:
+        train = _train(times[ends[i] : ends[i + 1]], start, stop, segment)
+        train.name, train.annotations = unit_at(i)
+        return train
+
+    segment.spiketrains = LazySpikeTrainList(recording.n_units, make, segment)
+    if recording.stimuli is not None:
+        segment.events.append(_stimuli_event(recording.stimuli, first, last, time.bin_size))
+    extent = ([start.item()] * pq.ms, [(stop - start).item()] * pq.ms, [segment.name])
+    segment.epochs.append(neo.Epoch(*extent, name="trials"))
+    return segment
+
+
+def _group(block: neo.Block, layer: str, raster: SpikeRaster, first: int) -> neo.Group:
+    """Return a layer: the trains of its units in all trials, of which the first is at ``first``."""
+    n_units = raster.n_units
+
+    def make(i: int) -> neo.SpikeTrain:
+        return block.segments[i // n_units].spiketrains[first + i % n_units]
+
+    group = neo.Group(name=layer, shape=json.dumps(raster.shape), n_units=n_units)
+    group.spiketrains = LazySpikeTrainList(n_units * raster.time.n_trials, make, None)
+    return group
 
 
 def _unit_labels(recording: Recording) -> Callable[[int], tuple[str, dict[str, Any]]]:
@@ -275,20 +297,6 @@ def _stimuli_event(stimuli: Stimuli, first: int, last: int, bin_size: float) -> 
         name="stimuli",
         array_annotations=array_annotations,
     )
-
-
-def _add_groups(block: neo.Block, recording: Recording) -> None:
-    first = 0
-    for layer, raster in recording.rasters.items():
-        n_units = raster.n_units
-
-        def make(i: int, first: int = first, n_units: int = n_units) -> neo.SpikeTrain:
-            return block.segments[i // n_units].spiketrains[first + i % n_units]
-
-        group = neo.Group(name=layer, shape=json.dumps(raster.shape), n_units=n_units)
-        group.spiketrains = LazySpikeTrainList(n_units * recording.n_trials, make, None)
-        block.groups.append(group)
-        first += n_units
 
 
 def describe(recording: Recording) -> str:
