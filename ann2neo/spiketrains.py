@@ -1,29 +1,22 @@
-"""Recordings as Neo objects, Neo objects as recordings, and the statistics through Elephant.
-
-The one file of the analysis that knows neo, quantities and elephant.
-"""
+"""Recordings as Neo Blocks, and Neo Blocks as recordings: ours exactly, others by binning."""
 
 from __future__ import annotations
 
 import json
 import warnings
-import weakref
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import elephant.conversion
-import elephant.statistics
 import neo
 import numpy as np
 import quantities as pq
-from neo.core.spiketrainlist import SpikeTrainList
-from tqdm import tqdm
 
+from .elephant_engine import quiet_elephant
+from .lazy import LazySpikeTrainList, spiketrain_view
 from .raster import PseudoTime, SpikeRaster, Stimuli, coordinates, milliseconds
 from .recording import Recording
-from .statistics import STATISTICS
 
 HEADER = "ann2neo"
 """The Block annotation that holds, as JSON, all of a recording but its spikes."""
@@ -32,96 +25,6 @@ NOTES = f'{{"{HEADER}": '
 """What the Block annotation ``notes`` begins with that Neo makes of an NWB file of ours."""
 
 _MS = pq.ms.dimensionality
-_HZ = 1.0 * pq.Hz
-
-
-def _train(
-    times: np.ndarray, t_start: pq.Quantity, t_stop: pq.Quantity, segment: neo.Segment | None = None
-) -> neo.SpikeTrain:
-    """Make a SpikeTrain of sorted times in ms known to lie in range, without Neo's checks of them.
-
-    A view with its attributes filled in costs a tenth of the constructor.
-    """
-    train = times.view(neo.SpikeTrain)
-    train._dimensionality = _MS
-    train.t_start, train.t_stop, train.sampling_rate = t_start, t_stop, _HZ
-    train.segment = segment
-    return train
-
-
-class LazySpikeTrainList(SpikeTrainList):
-    """A :class:`neo.core.spiketrainlist.SpikeTrainList` that makes its trains when they are used.
-
-    A train lives as long as somebody holds it; its annotations, also those added later, stay. Hold the
-    train itself if you change anything else of it, its name or description, waveforms or array
-    annotations: ``trains = list(segment.spiketrains)`` holds all. As soon as the list is changed, it
-    turns into a plain one.
-
-    Parameters
-    ----------
-    n_trains : int
-        Length of the list.
-    make : callable
-        From position to SpikeTrain.
-    parent : neo.Segment, optional
-        The segment that the list belongs to.
-    """
-
-    def __init__(
-        self, n_trains: int, make: Callable[[int], neo.SpikeTrain], parent: neo.Segment | None
-    ) -> None:
-        self._plain: list[neo.SpikeTrain] | None
-        super().__init__(parent=parent)
-        self._make = make
-        self._live: list[Callable[[], neo.SpikeTrain | None]] = [lambda: None] * n_trains
-        self._annotations_at: list[dict[str, Any] | None] = [None] * n_trains
-
-    @property
-    def _items(self) -> list[neo.SpikeTrain]:
-        # whatever Neo does with its plain list, it gets one: complete, and from now on kept
-        if self._plain is None:
-            self._plain = [self._train_at(i) for i in range(len(self))]
-        return self._plain
-
-    @_items.setter
-    def _items(self, items: list[neo.SpikeTrain] | None) -> None:
-        self._plain = items
-
-    def _train_at(self, i: int) -> neo.SpikeTrain:
-        train = self._live[i]()
-        if train is None:
-            train = self._make(i % len(self))
-            kept = self._annotations_at[i]
-            if kept is None:
-                self._annotations_at[i] = train.annotations
-            else:
-                train.annotations = kept
-            self._live[i] = weakref.ref(train)
-        return train
-
-    def __len__(self) -> int:
-        return len(self._live if self._plain is None else self._plain)
-
-    def __iter__(self) -> Iterator[neo.SpikeTrain]:
-        if self._plain is not None:
-            return iter(self._plain)
-        return (self._train_at(i) for i in range(len(self)))
-
-    def __getitem__(self, i: Any) -> Any:
-        if self._plain is not None:
-            return super().__getitem__(i)
-        if isinstance(i, slice):
-            return SpikeTrainList(items=[self._train_at(j) for j in range(*i.indices(len(self)))])
-        return self._train_at(i)
-
-    def __add__(self, other: Any) -> Any:
-        return SpikeTrainList(items=list(self), parent=self.segment) + other
-
-    def __reduce__(self) -> tuple:
-        # copied and pickled as Neo's own list, which needs no ann2neo to be opened
-        lazy = ("_make", "_live", "_annotations_at", "_plain")
-        state = {name: value for name, value in self.__dict__.items() if name not in lazy}
-        return SpikeTrainList, (), {**state, "_items": list(self)}
 
 
 def train_name(layer: str, unit: int) -> str:
@@ -220,7 +123,7 @@ def _segment(
     ends = offsets.tolist()
 
     def make(i: int) -> neo.SpikeTrain:
-        train = _train(times[ends[i] : ends[i + 1]], start, stop, segment)
+        train = spiketrain_view(times[ends[i] : ends[i + 1]], start, stop, segment)
         train.name, train.annotations = unit_at(i)
         return train
 
@@ -547,20 +450,10 @@ def _binned(trains: list[neo.SpikeTrain], bin_size: float) -> np.ndarray:
             f"bin_size={bin_size:g} ms, but the trains of a segment share only {stop - start:g} ms: "
             "give a shorter bin_size"
         )
-    with _quiet_elephant():
+    with quiet_elephant():
         return elephant.conversion.BinnedSpikeTrain(
             trains, bin_size=bin_size * pq.ms, t_start=start * pq.ms, n_bins=n_bins
         ).to_bool_array()
-
-
-@contextmanager
-def _quiet_elephant() -> Iterator[None]:
-    with warnings.catch_warnings():
-        # Elephant 1.2 itself still passes the argument that quantities deprecated
-        warnings.filterwarnings("ignore", "The 'copy' argument in Quantity is deprecated")
-        # spikes in an incomplete last bin: our own warning counts them
-        warnings.filterwarnings("ignore", "Binning discarded")
-        yield
 
 
 def _rows_by_group(block: neo.Block, trains: list[neo.SpikeTrain]) -> dict[str, np.ndarray]:
@@ -576,67 +469,3 @@ def _rows_by_group(block: neo.Block, trains: list[neo.SpikeTrain]) -> dict[str, 
     if alone:
         layers["units"] = np.array(alone)
     return layers
-
-
-def statistics_by_elephant(
-    recording: Recording, window: int, progress: bool = False
-) -> dict[str, np.ndarray]:
-    """Return the value of every statistic for every unit, each computed by Elephant on SpikeTrains.
-
-    Rates by :func:`elephant.statistics.mean_firing_rate`, Fano factors by ``fanofactor`` on one
-    SpikeTrain a window, intervals by ``isi`` on one SpikeTrain a trial, then ``cv``, ``cv2`` and ``lv``.
-    Over several trials, rates are weighted by duration and CV2 and LV by the number of interval pairs.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray
-        float64 (n_units,) for each name in :data:`ann2neo.statistics.STATISTICS`.
-    """
-    block, time = recording.to_neo(), recording.time
-    edges = time.window_edges(window) * time.bin_size
-    windows = [(first * pq.ms, last * pq.ms) for first, last in edges]
-    with _quiet_elephant():
-        rows = [
-            _unit_by_elephant([segment.spiketrains[i] for segment in block.segments], time, edges, windows)
-            for i in tqdm(range(recording.n_units), "Elephant", unit=" units", disable=not progress)
-        ]
-    return {s.name: np.array([row[s.name] for row in rows], np.float64) for s in STATISTICS}
-
-
-def _unit_by_elephant(
-    trains: list[neo.SpikeTrain],
-    time: PseudoTime,
-    edges: np.ndarray,
-    windows: list[tuple[pq.Quantity, pq.Quantity]],
-) -> dict[str, float]:
-    rates = [elephant.statistics.mean_firing_rate(train).item() for train in trains]  # in 1/ms, as the trains
-    p = float(np.average(rates, weights=time.trial_bins)) * time.bin_size
-
-    times = np.concatenate([train.magnitude for train in trains])
-    cuts = np.searchsorted(times, edges)
-    counted = [_train(times[a:b], *ends) for (a, b), ends in zip(cuts, windows, strict=True)]
-    fano = float(elephant.statistics.fanofactor(counted))
-
-    isis = [elephant.statistics.isi(train).magnitude for train in trains]
-    all_isis = np.concatenate(isis)
-    cv = float(elephant.statistics.cv(all_isis)) if len(all_isis) else np.nan
-    silent_or_saturated = p == 0 or np.isclose(p, 1, rtol=1e-12)
-    return {
-        "activation_probability": p,
-        "mean_firing_rate": p / time.bin_size * 1e3,
-        "fano_factor": fano,
-        "relative_fano_factor": np.nan if silent_or_saturated else fano / (1 - p),
-        "mean_isi": float(all_isis.mean()) if len(all_isis) else np.nan,
-        "cv_isi": cv,
-        "relative_cv_isi": np.nan if silent_or_saturated else cv / np.sqrt(1 - p),
-        "cv2_isi": _over_trials(elephant.statistics.cv2, isis),
-        "lv_isi": _over_trials(elephant.statistics.lv, isis),
-    }
-
-
-def _over_trials(function: Callable[[np.ndarray], float], isis: list[np.ndarray]) -> float:
-    """Average a mean over interval pairs; trials with less than two intervals have none."""
-    usable = [of_trial for of_trial in isis if len(of_trial) >= 2]
-    if not usable:
-        return np.nan
-    return float(np.average([function(x) for x in usable], weights=[len(x) - 1 for x in usable]))

@@ -178,7 +178,7 @@ def summarize_recording(
     window = default_window(recording.time) if window is None else window
     sums = Sums.concatenate([Sums.of(raster, window) for raster in recording.rasters.values()])
     if engine == "elephant":
-        from .spiketrains import statistics_by_elephant
+        from .elephant_engine import statistics_by_elephant
 
         values = statistics_by_elephant(recording, window, progress)
     else:

@@ -12,7 +12,9 @@ import ann2neo
 FLOORS = [
     {"raster"},
     {"recording", "threshold", "statistics", "hooks", "models"},
-    {"spiketrains", "probe"},
+    {"lazy", "probe"},
+    {"elephant_engine"},
+    {"spiketrains"},
     {"summary", "nwb"},
     {"goodness_of_fit", "io"},
     {"poisson", "data"},

@@ -135,7 +135,7 @@ def test_copies_are_whole(recording, duplicate):
     block = duplicate(recording.to_neo())
     assert_neo_object_is_compliant(block)
     assert Recording.from_neo(block) == recording
-    assert b"ann2neo.spiketrains" not in pickle.dumps(block)
+    assert b"ann2neo.lazy" not in pickle.dumps(block)
 
 
 def foreign(*segments, names=None):
