@@ -31,6 +31,13 @@ def statistics_by_elephant(
     -------
     dict of str to numpy.ndarray
         float64 (n_units,) for each name in :data:`ann2neo.statistics.STATISTICS`.
+
+    Examples
+    --------
+    >>> from ann2neo import SpikeRaster
+    >>> recording = Recording({"relu": SpikeRaster.from_dense([[1, 0, 1, 1], [0, 1, 0, 0]])})
+    >>> statistics_by_elephant(recording, window=2)["mean_firing_rate"]
+    array([750., 250.])
     """
     block, time = recording.to_neo(), recording.time
     edges = time.window_edges(window) * time.bin_size

@@ -102,6 +102,16 @@ def poisson_dispersion(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
     ----------
     R. A. Fisher (1950), The significance of deviations from expectation in a Poisson series,
     Biometrics 6.
+
+    Examples
+    --------
+    A memoryless unit with p = 0.1 and one with p = 0.5:
+
+    >>> from ann2neo import Recording, SpikeRaster
+    >>> dense = np.random.default_rng(0).random((2, 10_000)) < [[0.1], [0.5]]
+    >>> summary = Recording({"relu": SpikeRaster.from_dense(dense)}).summarize(window=100)
+    >>> poisson_dispersion(summary)[1].round(2)
+    array([0.87, 0.  ])
     """
     return _dispersion(summary, np.array(1.0), 1.0, _countable(summary, summary.sums.sum_counts))
 
@@ -130,6 +140,16 @@ def binomial_dispersion(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
     References
     ----------
     W. G. Cochran (1954), Some methods for strengthening the common χ² tests, Biometrics 10.
+
+    Examples
+    --------
+    A memoryless unit with p = 0.1 and one with p = 0.5:
+
+    >>> from ann2neo import Recording, SpikeRaster
+    >>> dense = np.random.default_rng(0).random((2, 10_000)) < [[0.1], [0.5]]
+    >>> summary = Recording({"relu": SpikeRaster.from_dense(dense)}).summarize(window=100)
+    >>> binomial_dispersion(summary)[1].round(2)
+    array([0.54, 0.69])
     """
     sums, window = summary.sums, summary.window
     n_bins = sums.n_windows * window
@@ -185,6 +205,16 @@ def exponential_isi(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
 
     H. W. Lilliefors (1969), On the Kolmogorov–Smirnov test for the exponential distribution, JASA
     64.
+
+    Examples
+    --------
+    A memoryless unit with p = 0.1 and one with p = 0.5:
+
+    >>> from ann2neo import Recording, SpikeRaster
+    >>> dense = np.random.default_rng(0).random((2, 10_000)) < [[0.1], [0.5]]
+    >>> summary = Recording({"relu": SpikeRaster.from_dense(dense)}).summarize(window=100)
+    >>> exponential_isi(summary)[1].round(2)
+    array([0., 0.])
     """
     sums = summary.sums
     # the mean, unlike the fraction of longer intervals, is independent of D under the null (Basu):
@@ -306,6 +336,16 @@ def geometric_isi(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
     ----------
     K. C. Rao and D. S. Robson (1974), A chi-square statistic for goodness-of-fit tests within the
     exponential family, Communications in Statistics 3.
+
+    Examples
+    --------
+    A memoryless unit with p = 0.1 and one with p = 0.5:
+
+    >>> from ann2neo import Recording, SpikeRaster
+    >>> dense = np.random.default_rng(0).random((2, 10_000)) < [[0.1], [0.5]]
+    >>> summary = Recording({"relu": SpikeRaster.from_dense(dense)}).summarize(window=100)
+    >>> geometric_isi(summary)[1].round(2)
+    array([0.05, 0.73])
     """
     from scipy.stats import chi2
 

@@ -61,7 +61,14 @@ class Layer:
 
 @dataclass
 class Selection:
-    """Which layers and units of a model to look at; the arguments of :func:`ann2neo.record`."""
+    """Which layers and units of a model to look at; the arguments of :func:`ann2neo.record`.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    >>> list(Selection().modules(model)), list(Selection("*").modules(model))
+    (['1'], ['0', '1'])
+    """
 
     layers: Any = None
     units: Any = None
@@ -201,6 +208,12 @@ def tensor_of(output: Any, layer: str) -> torch.Tensor:
     ------
     TypeError
         If there is no tensor, or it is not of real numbers.
+
+    Examples
+    --------
+    >>> output, state = torch.ones(2), torch.zeros(1)
+    >>> tensor_of((output, state), "lstm")
+    tensor([1., 1.])
     """
     found = output
     if isinstance(output, Mapping):
@@ -232,6 +245,19 @@ class Hooks:
         which may overwrite the tensor.
     on_pass : callable
         Called after each complete forward pass: ({layer name: what ``on_layer`` gave}, n_stimuli, n_steps).
+
+    Examples
+    --------
+    >>> shapes = []
+    >>> def on_layer(layer, activation, n_steps):
+    ...     return activation.shape
+    >>> def on_pass(of_layers, n_stimuli, n_steps):
+    ...     shapes.append(of_layers)
+    >>> relu = nn.ReLU()
+    >>> with Hooks(relu, Selection(), on_layer, on_pass):
+    ...     _ = relu(torch.zeros(3, 2, 4))
+    >>> shapes
+    [{'ReLU': torch.Size([3, 8])}]
     """
 
     def __init__(

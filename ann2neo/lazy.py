@@ -45,6 +45,13 @@ class LazySpikeTrainList(SpikeTrainList):
         From position to SpikeTrain.
     parent : neo.Segment, optional
         The segment that the list belongs to.
+
+    Examples
+    --------
+    >>> times, stop = np.array([0.5, 2.5]), 3.0 * pq.ms
+    >>> trains = LazySpikeTrainList(2, lambda i: spiketrain_view(times[:i], 0 * pq.ms, stop), None)
+    >>> len(trains), trains[1]
+    (2, <SpikeTrain(array([0.5]) * ms, [0.0 ms, 3.0 ms])>)
     """
 
     def __init__(

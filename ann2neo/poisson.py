@@ -213,6 +213,16 @@ def fit(summary: Summary, alpha: float = 0.05) -> PoissonFit:
     ValueError
         If alpha is not between 0 and 1.
 
+    Examples
+    --------
+    >>> from ann2neo import Recording, SpikeRaster
+    >>> dense = np.random.default_rng(0).random((2, 10_000)) < [[0.1], [0.5]]
+    >>> summary = Recording({"relu": SpikeRaster.from_dense(dense)}).summarize(window=100)
+    >>> fit(summary, alpha=0.01).units[["rate", "activation_probability"]].round(2)
+        rate  activation_probability
+    0  103.3                    0.10
+    1  494.3                    0.49
+
     References
     ----------
     Y. Benjamini and Y. Hochberg (1995), Controlling the false discovery rate, J. R. Stat. Soc. B

@@ -30,6 +30,15 @@ class RecordingError(RuntimeError):
         What happened.
     recording : Recording
         All complete forward passes until then.
+
+    Examples
+    --------
+    >>> stimuli = torch.tensor([[1.0], [2.0], [float("nan")]])
+    >>> try:
+    ...     record(nn.ReLU(), stimuli, batch_size=2)
+    ... except RecordingError as error:
+    ...     error.recording
+    Recording(1 layer, 1 units, 2 bins of 1 ms in 1 trial, 2 spikes)
     """
 
     def __init__(self, message: str, recording: Recording) -> None:

@@ -119,18 +119,42 @@ def _variance(n: np.ndarray, total: np.ndarray, squares: np.ndarray) -> np.ndarr
 
 
 def activation_probability(sums: Sums) -> np.ndarray:
-    """Return the fraction of bins with a spike, p."""
+    """Return the fraction of bins with a spike, p: float64 (n_units,).
+
+    Examples
+    --------
+    >>> activation_probability(Sums.of(SpikeRaster.from_dense([[1, 0, 1, 1]]), window=2))
+    array([0.75])
+    """
     return _ratio(sums.n_spikes, sums.n_bins)
 
 
 def fano_factor(sums: Sums) -> np.ndarray:
-    """Return Var(counts) / mean(counts) over windows."""
+    """Return Var(counts) / mean(counts) over windows (ddof = 0): float64 (n_units,), NaN for silence.
+
+    Independent bins give 1 − p, a Poisson process 1; over n windows, (n − 1) / n of that on average. As
+    :func:`elephant.statistics.fanofactor`.
+
+    Examples
+    --------
+    >>> fano_factor(Sums.of(SpikeRaster.from_dense([[1, 0, 1, 1], [0, 0, 0, 0]]), window=2)).round(3)
+    array([0.167, nan])
+    """
     mean = _ratio(sums.sum_counts, sums.n_windows)
     return _ratio(_variance(sums.n_windows, sums.sum_counts, sums.sum_counts_squared), mean)
 
 
 def cv_isi(sums: Sums) -> np.ndarray:
-    """Return the coefficient of variation of the intervals."""
+    """Return the coefficient of variation of the intervals (ddof = 0): float64 (n_units,).
+
+    Independent bins give √(1 − p), a Poisson process 1. One interval gives 0, none NaN, as
+    :func:`elephant.statistics.cv` does.
+
+    Examples
+    --------
+    >>> cv_isi(Sums.of(SpikeRaster.from_dense([[1, 1, 0, 0, 1], [1, 0, 0, 0, 0]]), window=1))
+    array([0.5, nan])
+    """
     variance = _variance(sums.n_isis, sums.sum_isi, sums.sum_isi_squared)
     return _ratio(np.sqrt(variance), _ratio(sums.sum_isi, sums.n_isis))
 

@@ -172,6 +172,13 @@ def summarize_recording(
     ------
     ValueError
         If the window is longer than every trial, or the engine is unknown.
+
+    Examples
+    --------
+    >>> from ann2neo import SpikeRaster
+    >>> recording = Recording({"relu": SpikeRaster.from_dense([[1, 0, 1, 1], [0, 1, 0, 0]])})
+    >>> summarize_recording(recording, window=2, engine="elephant").values["fano_factor"].round(3)
+    array([0.167, 0.5  ])
     """
     if engine not in ENGINES:
         raise ValueError(f"engine={engine!r}: give one of {ENGINES}")
