@@ -107,9 +107,20 @@ def raster(
     ends = np.cumsum([of.n_units for of in shown.rasters.values()])
     for end in ends[:-1]:
         ax.axhline(end - 0.5, color=LIGHT, linewidth=0.8)
-    ax.set_yticks(ends - np.diff(ends, prepend=0) / 2 - 0.5, shown.layers, rotation=90, va="center")
-    ax.tick_params(axis="y", length=0)
+    _name_layers(ax, shown.layers, ends - np.diff(ends, prepend=0) / 2 - 0.5, box.height * points)
     ax.set(xlim=(0, stop.item()), ylim=(-0.5, len(trains) - 0.5), xlabel=_time_axis(recording))
+
+
+def _name_layers(ax: Axes, layers: list[str], places: np.ndarray, height: float) -> None:
+    """Write names of layers beside their rows: upright where they fit, else across and smaller."""
+    room = height / len(layers)  # in points
+    if max(map(len, layers)) * 6 <= room:
+        style: dict[str, Any] = {"rotation": 90}
+    else:
+        style = {"fontsize": min(9, max(5, 0.75 * room))}
+    step = int(np.ceil(6 / room))
+    ax.set_yticks(places[::step], layers[::step], va="center", **style)
+    ax.tick_params(axis="y", length=0)
 
 
 def _one_bin_a_stimulus(recording: Recording) -> bool:
@@ -226,7 +237,7 @@ def fano_against_rate(
         ylabel=f"Fano factor of spike counts in {summary.window} bins",
     )
     ax.set_ylim(0, max(ax.get_ylim()[1], 1.2, *1.05 * fano[np.isfinite(fano)]))
-    ax.legend(frameon=False, markerscale=2, loc="lower left")
+    ax.legend(edgecolor="none", framealpha=0.85, markerscale=2, loc="upper right")
 
 
 def _statistic(name: str) -> Any:

@@ -1,5 +1,7 @@
 """Each drawing shows the numbers that it was given."""
 
+import itertools
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -134,6 +136,22 @@ def test_an_overview_has_a_raster_for_each_recording(tmp_path, n):
     assert [t for t in titles if t.startswith("network")] == names
     figure.savefig(tmp_path / "overview.png")
     assert (tmp_path / "overview.png").read_bytes().startswith(b"\x89PNG")
+
+
+def many_layers(n):
+    raster = planted().rasters["relu2"]
+    return Recording({f"layer{i}.0.relu_1": raster for i in range(n)}, planted().stimuli)
+
+
+@pytest.mark.parametrize("n_layers", [2, 17, 50])
+def test_names_of_layers_do_not_overlap(n_layers):
+    figure = plot.overview({"net": many_layers(n_layers)})
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert len(boxes) >= min(n_layers, 17)
+    for below, above in itertools.pairwise(boxes):
+        assert below.y1 <= above.y0
+        assert figure.bbox.contains(below.x0, below.y0)
 
 
 def test_texts_of_an_overview_do_not_overlap_and_are_not_clipped():
