@@ -29,7 +29,7 @@ def save(recording: Recording, path: str | os.PathLike[str], *, overwrite: bool 
     suffix   opens in                              needs
     ======== ===================================== ===========================================
     ``.nwb`` :class:`neo.io.NWBIO`, any NWB reader ``pip install 'ann2neo[nwb]'``
-    ``.nix`` :class:`neo.io.NixIO`                 ``pip install 'ann2neo[nix]'``, 10 ms a train
+    ``.nix`` :class:`neo.io.NixIO`                 ``pip install 'ann2neo[nix]'``, 50 ms a train
     ``.mat`` :class:`neo.io.NeoMatlabIO`, MATLAB   nothing more; 2 GB at most
     ``.pkl`` :class:`neo.io.PickleIO`              nothing more; runs code when opened
     ======== ===================================== ===========================================

@@ -1,7 +1,7 @@
 """Recordings as NWB files, written column by column.
 
-NWB keeps spike trains in one table. Written row by row, as :class:`neo.io.NWBIO` does, a train costs some
-milliseconds; written as whole columns it costs some microseconds, and Neo reads the same.
+NWB keeps spike trains in one table. Written row by row, as :class:`neo.io.NWBIO` does, a train costs
+milliseconds; written as whole columns it costs some ten microseconds, and Neo reads the same.
 """
 
 from __future__ import annotations

@@ -271,6 +271,13 @@ def overview(recordings: Mapping[str, Recording], *, window: int | None = None) 
         If matplotlib or viziphant is not installed.
     ValueError
         If there is no recording.
+
+    Examples
+    --------
+    >>> from ann2neo.raster import SpikeRaster
+    >>> figure = overview({"toy": Recording({"relu": SpikeRaster.from_dense([[1, 0, 1], [0, 1, 0]])})})
+    >>> [axes.get_title() for axes in figure.axes]
+    ['toy', 'Distribution over units', 'Fano factor of each unit']
     """
     require()
     from matplotlib.figure import Figure

@@ -130,7 +130,7 @@ class Probe:
         self._about: list[dict[str, Any]] = []
         self._annotations = {
             "model": type(model).__name__,
-            "threshold": threshold if isinstance(threshold, str | int | float) else repr(threshold),
+            "threshold": _as_annotation(threshold),
             "seed": seed,
             "recorded_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **{f"{name}_version": version(name) for name in ("ann2neo", "torch", "neo", "elephant")},
@@ -305,6 +305,8 @@ def record(
     ValueError
         If no layer matches or fires, there are no stimuli, a threshold has the wrong shape, or
         another argument is out of range.
+    TypeError
+        If the stimuli are not what is listed above, or a layer gives no tensor of real numbers.
     RecordingError
         If anything fails after the first batch (a NaN, a shape that changes, an error while loading):
         its ``recording`` holds the batches until then.
@@ -335,8 +337,7 @@ def record(
             bin_size=bin_size,
             n_trials=n_trials,
             allow_nan=allow_nan,
-            annotations={"threshold": rule if isinstance(rule, str | int | float) else repr(rule)}
-            | dict(annotations or {}),
+            annotations={"threshold": _as_annotation(rule), **(annotations or {})},
             **selection,
         )
         bar = tqdm(total=_n_stimuli(stimuli), desc="recording", unit=" stimuli", disable=not progress)
@@ -430,7 +431,6 @@ def _calibrated(
             "than those to record, or the same if you mean it"
         )
     collected: dict[str, list[np.ndarray]] = {}
-
     shown = 0
 
     def collect(layer: Layer, activation: torch.Tensor, n_steps: int) -> np.ndarray:
@@ -511,6 +511,10 @@ def _check_shown(n_recorded: int, batch: torch.Tensor, time_dim: int | None) -> 
             "whose first dimension is the batch, name the dimension that is time as time_dim=, or run your "
             "own loop with ann2neo.Probe"
         )
+
+
+def _as_annotation(threshold: Any) -> float | str:
+    return threshold if isinstance(threshold, int | float) else repr(threshold)
 
 
 def _array(values: Any) -> np.ndarray:

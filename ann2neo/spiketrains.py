@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import warnings
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, count
 from typing import Any
 
 import elephant.conversion
@@ -332,6 +333,8 @@ def from_neo(block: neo.Block, bin_size: Any = None) -> Recording:
     ValueError
         If a Block from elsewhere comes without bin size, has no trains, or other trains in one segment
         than in the next; if a Block of ours lost trains.
+    TypeError
+        If it is no Block.
 
     Notes
     -----
@@ -462,10 +465,15 @@ def _rows_by_group(block: neo.Block, trains: list[neo.SpikeTrain]) -> dict[str, 
     for number, group in enumerate(block.groups):
         grouped = list(group.spiketrains)
         rows = sorted(row_of[id(train)] for train in grouped if id(train) in row_of)
-        name = group.name or f"group {number}"
         if rows:
-            layers[f"{name} {number}" if name in layers else name] = np.array(rows)
+            layers[_unused(group.name or f"group {number}", layers)] = np.array(rows)
     alone = sorted(set(row_of.values()) - {row for rows in layers.values() for row in rows.tolist()})
     if alone:
-        layers["units"] = np.array(alone)
+        layers[_unused("units", layers)] = np.array(alone)
     return layers
+
+
+def _unused(name: str, taken: Mapping[str, Any]) -> str:
+    """Return a name, numbered if it is taken."""
+    numbered = (f"{name} {number}" for number in count(1))
+    return next(free for free in chain([name], numbered) if free not in taken)

@@ -160,7 +160,7 @@ def summarize_recording(
         shorter. Windows and intervals never span a trial; an incomplete last window is dropped.
     engine : {"raster", "elephant"}
         ``"raster"`` sums up the raster with NumPy. ``"elephant"`` calls Elephant's functions on Neo
-        SpikeTrains: the same values, about a thousand times slower.
+        SpikeTrains: the same values, at about 10 ms a unit.
     progress : bool
         Show a progress bar (Elephant engine).
 

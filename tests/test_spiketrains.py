@@ -198,10 +198,10 @@ def test_units_from_elsewhere_are_told_by_name():
 def test_groups_of_one_name_and_trains_in_none():
     trains = [spiketrain([5.0 + 10 * i]) for i in range(4)]
     block = foreign(trains)
-    block.groups = [neo.Group([trains[0]], name="V1"), neo.Group([trains[2]], name="V1")]
+    block.groups = [neo.Group([trains[i]], name=name) for i, name in ((0, "V1"), (2, "V1"), (1, "units"))]
     recording = Recording.from_neo(block, bin_size=10)
     assert {name: raster.units.tolist() for name, raster in recording.rasters.items()} == {
-        "V1": [0], "V1 1": [2], "units": [1, 3],
+        "V1": [0], "V1 1": [2], "units": [1], "units 1": [3],
     }  # fmt: skip
 
 
