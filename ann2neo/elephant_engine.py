@@ -10,6 +10,7 @@ import elephant.statistics
 import neo
 import numpy as np
 import quantities as pq
+from elephant.conversion import BinnedSpikeTrain
 from tqdm import tqdm
 
 from .lazy import spiketrain_view
@@ -24,8 +25,10 @@ def statistics_by_elephant(
     """Return the value of every statistic for every unit, each computed by Elephant on SpikeTrains.
 
     Rates by :func:`elephant.statistics.mean_firing_rate`, Fano factors by ``fanofactor`` on one
-    SpikeTrain a window, intervals by ``isi`` on one SpikeTrain a trial, then ``cv``, ``cv2`` and ``lv``.
-    Over several trials, rates are weighted by duration and CV2 and LV by the number of interval pairs.
+    SpikeTrain a window, intervals by ``isi`` on one SpikeTrain a trial, then ``cv``, ``cv2`` and ``lv``,
+    changes between bins in Elephant's ``BinnedSpikeTrain``; Elephant has no correlation of adjacent
+    intervals, NumPy takes it of Elephant's intervals. Over several trials, rates are weighted by duration
+    and CV2 and LV by the number of interval pairs.
 
     Returns
     -------
@@ -78,7 +81,23 @@ def _unit_by_elephant(
         "relative_cv_isi": np.nan if silent_or_saturated else cv / np.sqrt(1 - p),
         "cv2_isi": _over_trials(elephant.statistics.cv2, isis),
         "lv_isi": _over_trials(elephant.statistics.lv, isis),
+        "serial_correlation_isi": _serial_correlation(isis, cv),
+        "transition_probability": _transition_probability(trains, time.bin_size),
     }
+
+
+def _serial_correlation(isis: list[np.ndarray], cv: float) -> float:
+    products = np.concatenate([of_trial[:-1] * of_trial[1:] for of_trial in isis])
+    if not len(products) or cv < 1e-9:  # intervals that are equal but for the rounding of times
+        return np.nan
+    intervals = np.concatenate(isis)
+    return float((products.mean() - intervals.mean() ** 2) / intervals.var())
+
+
+def _transition_probability(trains: list[neo.SpikeTrain], bin_size: float) -> float:
+    binned = [BinnedSpikeTrain(train, bin_size=bin_size * pq.ms).to_bool_array()[0] for train in trains]
+    changes = np.concatenate([np.diff(of_trial) for of_trial in binned])
+    return float(changes.mean()) if len(changes) else np.nan
 
 
 def _over_trials(function: Callable[[np.ndarray], float], isis: list[np.ndarray]) -> float:

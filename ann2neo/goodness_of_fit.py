@@ -169,9 +169,9 @@ def _by_blocks(function: Callable[[np.ndarray], np.ndarray], usable: np.ndarray)
 
 
 def _has_intervals(summary: Summary) -> np.ndarray:
-    return (summary.sums.n_spikes >= FEWEST_SPIKES_PER_TRIAL * summary.time.n_trials) & (
-        summary.sums.n_isis > 1
-    )
+    sums = summary.sums
+    enough = (sums.n_spikes >= FEWEST_SPIKES_PER_TRIAL * summary.time.n_trials) & (sums.n_isis > 1)
+    return enough & (sums.isi_histogram is not None)
 
 
 def exponential_isi(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
@@ -223,6 +223,7 @@ def exponential_isi(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
     edges = np.arange(1, LONGEST_ISI + 1)
 
     def distance(rows: np.ndarray) -> np.ndarray:
+        assert sums.isi_histogram is not None
         n = sums.n_isis[rows, None]
         ecdf = np.cumsum(sums.isi_histogram[rows, :-1], axis=1) / n
         cdf = -np.expm1(-edges * n / sums.sum_isi[rows, None])
@@ -358,6 +359,7 @@ def geometric_isi(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
     for w in np.unique(width[usable]):
 
         def chi_square(rows: np.ndarray, w: int = w) -> np.ndarray:
+            assert sums.isi_histogram is not None
             return _rao_robson(sums.isi_histogram[rows], p[rows], w, n_cells[rows])
 
         chosen = usable & (width == w)

@@ -58,6 +58,11 @@ class Layer:
         """Whether every unit of the layer is recorded."""
         return len(self.units) == int(np.prod(self.shape))
 
+    def recorded(self, activation: torch.Tensor) -> torch.Tensor:
+        """Return the recorded units' part, (n_bins, n_recorded_units), of an activation (n_bins, *shape)."""
+        flat = activation.reshape(len(activation), int(np.prod(self.shape)))
+        return flat if self.all_units else flat[:, torch.from_numpy(self.units).to(flat.device)]
+
 
 @dataclass
 class Selection:
@@ -240,7 +245,7 @@ class Hooks:
     selection : Selection
         Which layers and units.
     on_layer : callable
-        Called with each firing: (Layer, activation of shape (n_bins, n_recorded_units), n_steps in a
+        Called with each firing: (Layer, activation of shape (n_bins, *layer.shape), n_steps in a
         stimulus). What it returns is kept until the pass is complete. It runs before the next module,
         which may overwrite the tensor.
     on_pass : callable
@@ -257,7 +262,7 @@ class Hooks:
     >>> with Hooks(relu, Selection(), on_layer, on_pass):
     ...     _ = relu(torch.zeros(3, 2, 4))
     >>> shapes
-    [{'ReLU': torch.Size([3, 8])}]
+    [{'ReLU': torch.Size([3, 2, 4])}]
     """
 
     def __init__(
@@ -353,10 +358,7 @@ class Hooks:
                 f"layer {name!r} gives an activation of shape {shape}, it was {layer.shape} before: "
                 "show stimuli of one size (resize or crop them)"
             )
-        flat = activation.reshape(len(activation), int(np.prod(shape)))
-        if not layer.all_units:
-            flat = flat[:, torch.from_numpy(layer.units).to(flat.device)]
-        self._results[name] = self.on_layer(layer, flat, n_steps)
+        self._results[name] = self.on_layer(layer, activation, n_steps)
 
     def _in_bins(self, name: str, tensor: torch.Tensor) -> tuple[torch.Tensor, int, int]:
         """Return the activation with bins first: one a stimulus, or one a stimulus and time step."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -46,6 +46,16 @@ class RecordingError(RuntimeError):
         self.recording = recording
 
 
+class Sink(Protocol):
+    """What spikes can be pushed into: :class:`ann2neo.Summary` is one."""
+
+    def receive(self, layer: Layer, activation: torch.Tensor, threshold: np.ndarray) -> None:
+        """Take one layer's activations (n_bins, *shape) and thresholds of its recorded units."""
+
+    def complete(self, n_bins: int, *, allow_nan: bool = False) -> None:
+        """Make what all layers received in a forward pass count."""
+
+
 class Probe:
     """Record the spikes of a model's layers while somebody's own loop runs it.
 
@@ -79,6 +89,9 @@ class Probe:
         For sampling units.
     allow_nan : bool
         Go on when an activation is NaN; it counts as no spike.
+    into : list of Summary, optional
+        Push the spikes into these, and keep none: the probe then has no ``recording``. Windows, trials and
+        ``bin_size`` are those of each summary.
     annotations : mapping, optional
         Anything JSON can hold, to be kept with the recording.
 
@@ -96,6 +109,16 @@ class Probe:
     ...         _ = model(batch)
     >>> probe.recording.n_bins, probe.recording.layers
     (20, ['1'])
+
+    Statistics only, of any number of stimuli:
+
+    >>> from ann2neo import Summary
+    >>> summary = Summary(window=5)
+    >>> with Probe(model, into=[summary]):
+    ...     for batch in torch.zeros(4, 5, 2):
+    ...         _ = model(batch)
+    >>> summary
+    Summary(3 units, 20 bins of 1 ms, windows of 5 bins, engine 'raster')
     """
 
     def __init__(
@@ -110,6 +133,7 @@ class Probe:
         time_dim: int | None = None,
         seed: int = 0,
         allow_nan: bool = False,
+        into: Sequence[Sink] | None = None,
         annotations: Mapping[str, Any] | None = None,
     ) -> None:
         if needs_calibration(threshold):
@@ -119,6 +143,7 @@ class Probe:
             )
         if not isinstance(n_trials, int | np.integer) or n_trials < 1:
             raise ValueError(f"n_trials={n_trials!r}: give a whole number, at least 1")
+        self._into = into
         self._hooks = Hooks(model, Selection(layers, units, time_dim, seed), self._spikes_of, self._keep_pass)
         self._threshold, self._allow_nan, self._n_trials = threshold, allow_nan, n_trials
         self._bin_size = milliseconds(bin_size)
@@ -169,6 +194,11 @@ class Probe:
             self._thresholds[layer] = values_for(
                 rule_of(self._threshold, layer.name), layer.name, layer.shape, layer.units
             )
+        if self._into is not None:
+            for summary in self._into:
+                summary.receive(layer, activation, self._thresholds[layer])
+            return np.empty(0)
+        activation = layer.recorded(activation)
         self._n_nan += count_nan(layer, activation, n_steps, self.n_stimuli, self._allow_nan)
         if activation.dtype != torch.float64:
             # a threshold has no exact value in half precision, integers or truth values
@@ -177,17 +207,20 @@ class Probe:
         return np.packbits((activation > values).cpu().numpy(), axis=1)
 
     def _keep_pass(self, spikes: dict[str, np.ndarray], n_stimuli: int, n_steps: int) -> None:
-        if self._passes and n_steps != self._n_steps:
+        if self.n_stimuli and n_steps != self._n_steps:
             raise ValueError(
                 f"stimuli of {n_steps} steps after stimuli of {self._n_steps}: pad or crop them to one length"
             )
-        if not self._passes and isinstance(self._threshold, Mapping):
+        if not self.n_stimuli and isinstance(self._threshold, Mapping):
             check_keys("threshold", self._threshold, self._hooks.layers.values())
         self._n_steps = n_steps
-        self._passes.append(spikes)
+        for summary in self._into or ():
+            summary.complete(n_stimuli * n_steps, allow_nan=self._allow_nan)
         self._n_in_last_pass = n_stimuli
         self._n_stimuli += n_stimuli
-        self._about.append({})
+        if self._into is None:
+            self._passes.append(spikes)
+            self._about.append({})
 
     @property
     def recording(self) -> Recording:
@@ -212,6 +245,8 @@ class Probe:
         return self._record(self._n_trials)
 
     def _record(self, n_trials: int, **annotations: Any) -> Recording:
+        if self._into is not None:
+            raise ValueError("this probe pushes spikes into summaries and keeps none: leave out into=")
         if not self._passes:
             raise ValueError(
                 f"nothing recorded: no forward pass of {self._annotations['model']} was completed "
@@ -434,6 +469,7 @@ def _calibrated(
     shown = 0
 
     def collect(layer: Layer, activation: torch.Tensor, n_steps: int) -> np.ndarray:
+        activation = layer.recorded(activation)
         count_nan(layer, activation, n_steps, shown, allow_nan)
         exact = activation if activation.dtype == torch.float64 else activation.float()
         return exact.cpu().numpy().copy()

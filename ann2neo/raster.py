@@ -329,17 +329,13 @@ class Stimuli:
     __hash__ = None  # type: ignore[assignment]
 
 
-def coordinates(raster: SpikeRaster) -> dict[str, np.ndarray]:
-    """Return channel, y and x of each recorded unit: int64 (n_units,), −1 outside feature maps.
+def coordinates(units: np.ndarray, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Return channel, y and x of units of a layer: int64 (n_units,), −1 outside feature maps.
 
     Examples
     --------
-    >>> raster = SpikeRaster.from_dense(np.zeros((1, 4)), units=[7], shape=(2, 2, 3))
-    >>> {name: values.tolist() for name, values in coordinates(raster).items()}
+    >>> {name: values.tolist() for name, values in coordinates(np.array([7]), (2, 2, 3)).items()}
     {'channel': [1], 'y': [0], 'x': [1]}
     """
-    if len(raster.shape) == 3:
-        places = np.unravel_index(raster.units, raster.shape)
-    else:
-        places = (np.full(raster.n_units, -1),) * 3
+    places = np.unravel_index(units, shape) if len(shape) == 3 else (np.full(len(units), -1),) * 3
     return {n: p.astype(np.int64) for n, p in zip(("channel", "y", "x"), places, strict=True)}

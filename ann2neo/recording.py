@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -22,6 +22,47 @@ if TYPE_CHECKING:
     import quantities as pq
 
     from .summary import Summary
+
+
+class Units(Protocol):
+    """What tells of the units of a layer: a raster does, and so do sums."""
+
+    @property
+    def units(self) -> np.ndarray:
+        """Their indices in the layer's flattened activation, int64 (n_units,)."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the layer's activation in one bin."""
+
+    @property
+    def threshold(self) -> np.ndarray:
+        """Their thresholds, float64 (n_units,)."""
+
+
+def unit_table(layers: Mapping[str, Units]) -> pd.DataFrame:
+    """Return the units of layers, one row each: layer, unit, channel, y, x, threshold.
+
+    Examples
+    --------
+    >>> unit_table({"relu": SpikeRaster.from_dense([[1, 0, 1]], units=[3], shape=(1, 2, 2), threshold=0.5)})
+      layer  unit  channel  y  x  threshold
+    0  relu     3        0  1  1        0.5
+    """
+    import pandas as pd
+
+    tables = [
+        pd.DataFrame(
+            {
+                "layer": name,
+                "unit": layer.units,
+                **coordinates(layer.units, layer.shape),
+                "threshold": layer.threshold,
+            }
+        )
+        for name, layer in layers.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
 def _is_named(pattern: str, layer: str) -> bool:
@@ -160,22 +201,7 @@ class Recording:
         ``unit`` is the index in the layer's flattened activation. ``channel, y, x`` are given for
         feature maps, activations of shape (channels, height, width), and are −1 elsewhere.
         """
-        import pandas as pd
-
-        return pd.concat(
-            [
-                pd.DataFrame(
-                    {
-                        "layer": layer,
-                        "unit": raster.units,
-                        **coordinates(raster),
-                        "threshold": raster.threshold,
-                    }
-                )
-                for layer, raster in self.rasters.items()
-            ],
-            ignore_index=True,
-        )
+        return unit_table(self.rasters)
 
     def select(
         self,

@@ -154,7 +154,7 @@ def _unit_labels(recording: Recording) -> Callable[[int], tuple[str, dict[str, A
     for layer, raster in recording.rasters.items():
         columns = {"unit": raster.units, "threshold": raster.threshold}
         if len(raster.shape) == 3:
-            columns |= coordinates(raster)
+            columns |= coordinates(raster.units, raster.shape)
         layers.append((layer, {name: column.tolist() for name, column in columns.items()}))
         firsts.append(first)
         first += raster.n_units

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 import numpy as np
-
-from .raster import SpikeRaster
 
 LONGEST_ISI = 256
 """Inter-spike intervals up to this many bins are counted one by one, longer ones together."""
@@ -21,26 +20,31 @@ LONGEST_ISI = 256
 class Sums:
     """Sufficient sums of units: everything the statistics need to know of their spike trains.
 
-    Intervals and windows are counted within trials only. All arrays have shape (n_units,) and hold
-    integers in bins, except ``sum_cv2`` and ``sum_lv`` (float64) and ``isi_histogram``.
+    Intervals, windows and adjacent bins are counted within trials only. All arrays have shape (n_units,)
+    and hold integers in bins, except ``sum_cv2`` and ``sum_lv`` (float64) and ``isi_histogram``.
 
     Parameters
     ----------
     n_bins, n_spikes : numpy.ndarray
         Bins observed and spikes in them.
+    n_adjacent, n_transitions : numpy.ndarray
+        Pairs of adjacent bins, and those of which one holds a spike and the other does not.
     n_windows, sum_counts, sum_counts_squared : numpy.ndarray
         Counting windows, the spikes in them and the squares of the counts.
     n_isis, sum_isi, sum_isi_squared : numpy.ndarray
         Inter-spike intervals.
-    n_isi_pairs, sum_cv2, sum_lv : numpy.ndarray
-        Pairs (I, J) of adjacent intervals, the sums of 2|I − J|/(I + J) and 3((I − J)/(I + J))².
-    isi_histogram : numpy.ndarray
+    n_isi_pairs, sum_isi_product, sum_cv2, sum_lv : numpy.ndarray
+        Pairs (I, J) of adjacent intervals, the sums of I · J, of 2|I − J|/(I + J) and of
+        3((I − J)/(I + J))², the latter two to 2⁻⁵² a term.
+    isi_histogram : numpy.ndarray, optional
         int64 (n_units, LONGEST_ISI + 1): column k − 1 counts the intervals of k bins, the last column the
         longer ones.
     """
 
     n_bins: np.ndarray
     n_spikes: np.ndarray
+    n_adjacent: np.ndarray
+    n_transitions: np.ndarray
     n_windows: np.ndarray
     sum_counts: np.ndarray
     sum_counts_squared: np.ndarray
@@ -48,63 +52,29 @@ class Sums:
     sum_isi: np.ndarray
     sum_isi_squared: np.ndarray
     n_isi_pairs: np.ndarray
+    sum_isi_product: np.ndarray
     sum_cv2: np.ndarray
     sum_lv: np.ndarray
-    isi_histogram: np.ndarray
+    isi_histogram: np.ndarray | None = None
 
-    @classmethod
-    def of(cls, raster: SpikeRaster, window: int) -> Sums:
-        """Sum up the spikes of a layer, in windows of ``window`` bins.
-
-        Examples
-        --------
-        >>> raster = SpikeRaster.from_dense([[1, 0, 1, 1, 0, 1]])
-        >>> sums = Sums.of(raster, window=2)
-        >>> sums.sum_counts_squared, sums.sum_isi, sums.isi_histogram[0, :3]
-        (array([6]), array([5]), array([1, 2, 0]))
-        """
-        blocks = [_sums_of_block(dense, raster, window) for _, dense in raster.blocks()]
-        return cls.concatenate(blocks)
+    KEPT: ClassVar[tuple[str, ...]] = (
+        "n_spikes",
+        "n_transitions",
+        "sum_counts",
+        "sum_counts_squared",
+        "n_isis",
+        "sum_isi",
+        "sum_isi_squared",
+        "n_isi_pairs",
+        "sum_isi_product",
+    )
+    """Those that are added up as they are."""
 
     @classmethod
     def concatenate(cls, parts: list[Sums]) -> Sums:
         """Put the units of several layers one after the other."""
-        return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
-
-
-def _sums_of_block(dense: np.ndarray, raster: SpikeRaster, window: int) -> Sums:
-    n_units, n_bins = dense.shape
-    edges = raster.time.window_edges(window)
-    in_windows = np.concatenate([np.arange(first, last) for first, last in edges])
-    counts = dense[:, in_windows].reshape(n_units, -1, window).sum(axis=2, dtype=np.int64)
-
-    unit, bins = np.nonzero(dense)
-    trial = raster.time.trial_of(bins)
-    follows = (np.diff(unit) == 0) & (np.diff(trial) == 0)
-    interval = np.flatnonzero(follows)  # from spike `interval` to the next one
-    isi, isi_unit = np.diff(bins)[interval], unit[interval]
-    adjacent = np.diff(interval) == 1
-    first, second, pair_unit = isi[:-1][adjacent], isi[1:][adjacent], isi_unit[1:][adjacent]
-    contrast = (second - first) / (first + second)
-    cells = isi_unit * (LONGEST_ISI + 1) + np.minimum(isi, LONGEST_ISI + 1) - 1
-
-    def total(of_unit: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
-        return np.bincount(of_unit, values, minlength=n_units)
-
-    return Sums(
-        n_bins=np.full(n_units, n_bins),
-        n_spikes=total(unit),
-        n_windows=np.full(n_units, len(edges)),
-        sum_counts=counts.sum(axis=1),
-        sum_counts_squared=(counts**2).sum(axis=1),
-        n_isis=total(isi_unit),
-        sum_isi=total(isi_unit, isi).astype(np.int64),
-        sum_isi_squared=total(isi_unit, isi**2).astype(np.int64),
-        n_isi_pairs=total(pair_unit),
-        sum_cv2=total(pair_unit, 2 * np.abs(contrast)),
-        sum_lv=total(pair_unit, 3 * contrast**2),
-        isi_histogram=np.bincount(cells, minlength=n_units * (LONGEST_ISI + 1)).reshape(n_units, -1),
-    )
+        columns = ([getattr(part, f.name) for part in parts] for f in fields(cls))
+        return cls(*(None if c[0] is None else np.concatenate(c) for c in columns))
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -114,8 +84,15 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 
 def _variance(n: np.ndarray, total: np.ndarray, squares: np.ndarray) -> np.ndarray:
-    """Return the population variance (ddof = 0) from sums of integers; exact while n·Σx² < 2⁶³."""
-    return _ratio(n * squares - total**2, n.astype(np.float64) ** 2)
+    """Return the population variance (ddof = 0) from sums of integers.
+
+    Around the integer next to the mean the sums are small: nothing overflows that fits 2³¹ bins, and
+    nothing cancels.
+    """
+    centre = np.rint(total / np.maximum(n, 1)).astype(np.int64)
+    rest = total - n * centre
+    around = squares - 2 * centre * total + n * centre**2
+    return _ratio(around - rest * _ratio(rest, n), n)
 
 
 def activation_probability(sums: Sums) -> np.ndarray:
@@ -123,7 +100,9 @@ def activation_probability(sums: Sums) -> np.ndarray:
 
     Examples
     --------
-    >>> activation_probability(Sums.of(SpikeRaster.from_dense([[1, 0, 1, 1]]), window=2))
+    >>> from ann2neo import Recording, SpikeRaster
+    >>> raster = SpikeRaster.from_dense([[1, 0, 1, 1]])
+    >>> activation_probability(Recording({"relu": raster}).summarize(window=2).sums)
     array([0.75])
     """
     return _ratio(sums.n_spikes, sums.n_bins)
@@ -137,7 +116,9 @@ def fano_factor(sums: Sums) -> np.ndarray:
 
     Examples
     --------
-    >>> fano_factor(Sums.of(SpikeRaster.from_dense([[1, 0, 1, 1], [0, 0, 0, 0]]), window=2)).round(3)
+    >>> from ann2neo import Recording, SpikeRaster
+    >>> raster = SpikeRaster.from_dense([[1, 0, 1, 1], [0, 0, 0, 0]])
+    >>> fano_factor(Recording({"relu": raster}).summarize(window=2).sums).round(3)
     array([0.167, nan])
     """
     mean = _ratio(sums.sum_counts, sums.n_windows)
@@ -152,11 +133,33 @@ def cv_isi(sums: Sums) -> np.ndarray:
 
     Examples
     --------
-    >>> cv_isi(Sums.of(SpikeRaster.from_dense([[1, 1, 0, 0, 1], [1, 0, 0, 0, 0]]), window=1))
+    >>> from ann2neo import Recording, SpikeRaster
+    >>> raster = SpikeRaster.from_dense([[1, 1, 0, 0, 1], [1, 0, 0, 0, 0]])
+    >>> cv_isi(Recording({"relu": raster}).summarize(window=1).sums)
     array([0.5, nan])
     """
     variance = _variance(sums.n_isis, sums.sum_isi, sums.sum_isi_squared)
     return _ratio(np.sqrt(variance), _ratio(sums.sum_isi, sums.n_isis))
+
+
+def serial_correlation_isi(sums: Sums) -> np.ndarray:
+    r"""Return the correlation of adjacent intervals: float64 (n_units,), NaN where they do not vary.
+
+    .. math:: \frac{\langle I_k I_{k + 1} \rangle - \langle I \rangle^2}{\langle I^2 \rangle - \langle I \rangle^2}
+
+    Independent bins and a Poisson process give 0; n intervals about −1/n. A renewal process has none
+    (Cox and Lewis 1966).
+
+    Examples
+    --------
+    >>> from ann2neo import Recording, SpikeRaster
+    >>> raster = SpikeRaster.from_dense([[1, 1, 0, 1, 1, 0, 1]])
+    >>> serial_correlation_isi(Recording({"relu": raster}).summarize(window=1).sums)
+    array([-1.])
+    """
+    mean = _ratio(sums.sum_isi, sums.n_isis)
+    variance = _variance(sums.n_isis, sums.sum_isi, sums.sum_isi_squared)
+    return _ratio(_ratio(sums.sum_isi_product, sums.n_isi_pairs) - mean**2, variance)
 
 
 def _log_series(q: np.ndarray) -> np.ndarray:
@@ -328,6 +331,24 @@ STATISTICS = (
         lambda sums, bin_size: _ratio(sums.sum_lv, sums.n_isi_pairs),
         lambda p, bin_size: bernoulli_lv(p),
         _one,
+        depends_on_order=True,
+    ),
+    Statistic(
+        "serial_correlation_isi",
+        "",
+        "correlation of adjacent inter-spike intervals",
+        lambda sums, bin_size: serial_correlation_isi(sums),
+        _below_one(lambda p: np.where(p < 1, 0.0, np.nan)),
+        lambda p, bin_size: np.where(p > 0, 0.0, np.nan),
+        depends_on_order=True,
+    ),
+    Statistic(
+        "transition_probability",
+        "",
+        "fraction of adjacent bins of which one holds a spike and the other does not",
+        lambda sums, bin_size: _ratio(sums.n_transitions, sums.n_adjacent),
+        lambda p, bin_size: 2 * p * (1 - p),
+        lambda p, bin_size: 2 * p * (1 - p),
         depends_on_order=True,
     ),
 )

@@ -1,17 +1,25 @@
-"""The statistics of all units of a recording, as tables."""
+"""The statistics of all units, added up while stimuli stream by, and their tables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import reduce
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
-from .raster import PseudoTime
-from .recording import Recording
+from .accumulator import BUFFER, LayerSums
+from .hooks import Layer
+from .kernels import WORD
+from .layout import Layout
+from .raster import PseudoTime, SpikeRaster, milliseconds
+from .recording import Recording, unit_table
 from .statistics import STATISTICS, Sums
+from .threshold import rule_of, values_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,57 +28,423 @@ if TYPE_CHECKING:
 
 ENGINES = ("raster", "elephant")
 
+SETTINGS = ("window", "bin_size", "trial_bins", "isi_histogram", "n_correlated", "seed")
 
-@dataclass(frozen=True, eq=False, repr=False)
+
 class Summary:
-    """Statistics of every recorded unit, and their mean and variance over units.
+    """Statistics of every unit of a network over a stretch of pseudo-time, of which no spikes are kept.
 
-    Made by :meth:`Recording.summarize`.
+    It takes about 200 bytes a unit however many stimuli there are. Adjacent stretches merge into the very
+    same summary, bit for bit, that one run over both would have given; so batches, checkpoints, processes
+    and machines are one mechanism.
 
     Parameters
     ----------
-    places : pandas.DataFrame
-        ``Recording.units``: which units these are.
-    shapes : mapping of str to tuple of int
-        Shape of each layer's activation in one bin.
-    sums : Sums
-        Their sufficient sums.
-    time : PseudoTime
-        Bins and trials of the recording.
     window : int
-        Bins in a counting window.
-    engine : str
-        What computed the values: ``"raster"`` or ``"elephant"``.
-    values : mapping of str to numpy.ndarray
-        The value of each statistic for each unit, float64 (n_units,).
+        Bins in a counting window of the Fano factor. Windows and intervals never span a trial; an
+        incomplete last window is dropped.
+    bin_size : float (ms) or quantity
+        Pseudo-time that one presentation takes.
+    trial_bins : int or tuple of int, optional
+        Bins in every trial, or in each; without, all is one trial.
+    start : int
+        First bin of the stretch, where it is a part of a longer one.
+    isi_histogram : bool
+        Count intervals by length, up to 256 bins, which the interval tests of :meth:`fit_poisson` need: 2
+        kB a unit.
+    n_correlated : int
+        In how many units of each layer, sampled with ``seed``, to count common spikes for
+        :meth:`correlation`.
+    seed : int
+        For that sample.
+    backend : {"compiled", "fused", "portable"}, optional
+        What does the work: numba on CPUs, Triton on GPUs, or plain torch; by default the fastest for the
+        device the activations are on.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    Notes
+    -----
+    All sums are integers of 64 bits; they hold stretches of 2³¹ bins.
 
     Examples
     --------
-    >>> from ann2neo.raster import SpikeRaster
-    >>> from ann2neo.recording import Recording
-    >>> rng = np.random.default_rng(0)
-    >>> raster = SpikeRaster.from_dense(rng.random((3, 10_000)) < [[0.1], [0.5], [0.0]])
-    >>> summary = Recording({"relu": raster}).summarize(window=100)
+    >>> activations = torch.rand(10_000, 3, generator=torch.Generator().manual_seed(0))
+    >>> activations += torch.tensor([-0.9, -0.5, -1.0])
+    >>> summary = Summary(window=100).update({"relu": activations})
     >>> summary.units[["activation_probability", "fano_factor", "relative_fano_factor"]].round(2)
        activation_probability  fano_factor  relative_fano_factor
-    0                    0.10         0.96                  1.07
-    1                    0.49         0.53                  1.04
-    2                    0.00          NaN                   NaN
+    0                     0.1         0.94                  1.05
+    1                     0.5         0.42                  0.83
+    2                     0.0          NaN                   NaN
     >>> summary.layers[["layer", "n_units", "dead_fraction"]].round(2)
          layer  n_units  dead_fraction
     0     relu        3           0.33
     1  network        3           0.33
     """
 
-    places: pd.DataFrame
-    shapes: Mapping[str, tuple[int, ...]]
-    sums: Sums
-    time: PseudoTime
-    window: int
-    engine: str
-    values: Mapping[str, np.ndarray]
+    def __init__(
+        self,
+        window: int = 100,
+        *,
+        bin_size: Any = 1.0,
+        trial_bins: int | tuple[int, ...] | None = None,
+        start: int = 0,
+        isi_histogram: bool = False,
+        n_correlated: int = 50,
+        seed: int = 0,
+        backend: str | None = None,
+    ) -> None:
+        if isinstance(trial_bins, list):
+            trial_bins = tuple(trial_bins)
+        if start < 0 or n_correlated < 0:
+            raise ValueError(f"start={start}, n_correlated={n_correlated}: give 0 or more")
+        self.layout = Layout(window, trial_bins)
+        self.bin_size = milliseconds(bin_size)
+        self.start, self.n_bins, self.n_nan = int(start), 0, 0
+        self.isi_histogram, self.n_correlated, self.seed = bool(isi_histogram), n_correlated, seed
+        self.backend = backend
+        self.engine = "raster"
+        self.annotations: dict[str, Any] = {}
+        self._layers: dict[str, LayerSums] = {}
+        self._received: dict[str, torch.Tensor] = {}
+        self._complexity: torch.Tensor | None = None
+        self._cache: dict[str, Any] = {}
 
-    @cached_property
+    # -- adding bins ---------------------------------------------------------------------------------
+
+    @property
+    def window(self) -> int:
+        """Bins in a counting window."""
+        return self.layout.window
+
+    @property
+    def trial_bins(self) -> int | tuple[int, ...] | None:
+        """Bins in every trial, or in each; None: all is one trial."""
+        return self.layout.trial_bins
+
+    @property
+    def stop(self) -> int:
+        """End of the stretch: the bin that follows its last."""
+        return self.start + self.n_bins
+
+    def update(
+        self, activations: Mapping[str, torch.Tensor], threshold: Any = 0.0, *, allow_nan: bool = False
+    ) -> Summary:
+        """Add the next bins.
+
+        Parameters
+        ----------
+        activations : mapping of str to torch.Tensor
+            (n_bins, …) of each layer: the same layers and units in every call.
+        threshold : float, array, or dict of these by layer
+            A unit spikes when its activation exceeds it; fixed by the first call.
+        allow_nan : bool
+            Count NaN as no spike.
+
+        Returns
+        -------
+        Summary
+            This one.
+
+        Raises
+        ------
+        ValueError
+            If layers, shapes or numbers of bins do not fit, or an activation is NaN: then nothing was
+            added.
+        """
+        n_bins = {name: len(activation) for name, activation in activations.items()}
+        if len(set(n_bins.values())) != 1:
+            raise ValueError(f"update needs the same bins of all layers, these have {n_bins}")
+        for name, activation in activations.items():
+            known = self._layers.get(name)
+            shape = tuple(activation.shape[1:]) or (1,)
+            units = np.arange(int(np.prod(shape)))
+            if known is None:
+                values = values_for(rule_of(threshold, name), name, shape, units)
+            else:
+                values = known.threshold
+            self.receive(Layer(name, (), shape, units), activation.reshape(-1, *shape), values)
+        self.complete(next(iter(n_bins.values())), allow_nan=allow_nan)
+        return self
+
+    def receive(self, layer: Layer, activation: torch.Tensor, threshold: np.ndarray) -> None:
+        """Take one layer's activations (n_bins, *shape) of the next bins, which count once completed.
+
+        :class:`ann2neo.Probe` calls this in its hooks, before the next module can overwrite the tensor. What
+        was received but not completed, because the forward pass failed, is forgotten.
+        """
+        if layer.name in self._received:
+            self._received = {}
+        sums = self._layers.get(layer.name)
+        if sums is None:
+            if self.n_bins:
+                raise ValueError(f"layer {layer.name!r} is new; this summary has {list(self._layers)}")
+            device = activation.device
+            sums = self._layers[layer.name] = LayerSums(
+                *(layer.name, layer.units, layer.shape, threshold, self.layout, self.start),
+                isi_histogram=self.isi_histogram,
+                n_correlated=self.n_correlated,
+                seed=self.seed,
+                backend=self.backend,
+                device=device if device.type == "cuda" else torch.device("cpu"),
+            )
+        else:
+            sums.check(layer.units, layer.shape, threshold)
+        with _uninterrupted():
+            rows = activation if layer.all_units else layer.recorded(activation)
+            self._received[layer.name] = sums.receive(rows)
+
+    def complete(self, n_bins: int, *, allow_nan: bool = False) -> None:
+        """Add the bins that every layer received.
+
+        Raises
+        ------
+        ValueError
+            If a layer received none, or an activation is NaN: then nothing is added.
+        """
+        received, self._received = self._received, {}
+        if not self.n_bins:  # forget layers of a first forward pass that failed
+            self._layers = {name: self._layers[name] for name in received}
+        lacking = [name for name in self._layers if name not in received]
+        if lacking:
+            raise ValueError(f"layer {lacking[0]!r} is lacking; this summary has {list(self._layers)}")
+        self.layout.trial(max(self.stop, self.stop + n_bins - 1))  # raises beyond the last trial
+        n_nan = self._check_nan(received, allow_nan)
+        with _uninterrupted():
+            self._commit(n_bins)
+            self.n_nan += n_nan
+
+    def _check_nan(self, received: Mapping[str, torch.Tensor], allow_nan: bool) -> int:
+        together = torch.stack([nan.to(next(iter(received.values())).device) for nan in received.values()])
+        for name, (n_nan, first) in zip(received, together.tolist(), strict=True):
+            if n_nan and not allow_nan:
+                row, place = divmod(first, self._layers[name].n_units)
+                raise ValueError(
+                    f"layer {name!r} gives NaN in bin {self.stop + row}, unit "
+                    f"{self._layers[name].unit_at(place)}: repair the model or its input, or go on with "
+                    "allow_nan=True, which counts NaN as no spike"
+                )
+        return int(together[:, 0].sum())
+
+    def _commit(self, n_bins: int) -> None:
+        layers = list(self._layers.values())
+        n_units = sum(layer.n_units for layer in layers)
+        if self._complexity is None:
+            self._complexity = torch.zeros(n_units + 1, dtype=torch.int64, device=layers[0].device)
+        active = sum(layer.pending.to(self._complexity.device) for layer in layers)
+        assert isinstance(active, torch.Tensor)
+        self._complexity.index_add_(0, active, torch.ones_like(active))
+        for layer in layers:
+            layer.commit(n_bins)
+        self.n_bins += n_bins
+        self._cache.clear()
+        self.engine = "raster"
+
+    def _add_rasters(self, rasters: Mapping[str, SpikeRaster]) -> None:
+        for name, raster in rasters.items():
+            self._layers[name] = LayerSums(
+                *(name, raster.units, raster.shape, raster.threshold, self.layout, self.start),
+                isi_histogram=self.isi_histogram,
+                n_correlated=self.n_correlated,
+                seed=self.seed,
+                backend=self.backend,
+            )
+        n_bins = next(iter(rasters.values())).n_bins
+        for first in range(0, n_bins, BUFFER):
+            n = min(BUFFER, n_bins - first)
+            for name, raster in rasters.items():
+                self._layers[name].receive_bits(*_bits(raster, first, n))
+            self._commit(n)
+
+    # -- merging, moving, keeping --------------------------------------------------------------------
+
+    def merge(self, other: Summary) -> Summary:
+        """Return the summary of this stretch and the one that follows it.
+
+        Both stay as they are. The result is, bit for bit, what one run over both would have given.
+
+        Raises
+        ------
+        ValueError
+            If the other does not begin where this one ends (a part given out of order or twice), or differs
+            in window, bins, trials, layers, units or thresholds.
+
+        Examples
+        --------
+        >>> x = torch.rand(300, 5) - 0.5
+        >>> whole = Summary(window=7).update({"relu": x})
+        >>> parts = [Summary(7).update({"relu": x[:95]}), Summary(7, start=95).update({"relu": x[95:]})]
+        >>> parts[0].merge(parts[1]).units.equals(whole.units)
+        True
+        """
+        self._check_fits(other)
+        if not self.n_bins or not other.n_bins:
+            return (self if self.n_bins else other).copy()
+        whole = self._empty()
+        whole._layers = {name: layer.merge(other._layers[name]) for name, layer in self._layers.items()}
+        assert self._complexity is not None and other._complexity is not None
+        whole._complexity = self._complexity + other._complexity.to(self._complexity.device)
+        whole.n_bins, whole.n_nan = self.n_bins + other.n_bins, self.n_nan + other.n_nan
+        return whole
+
+    def _check_fits(self, other: Summary) -> None:
+        for name in SETTINGS:
+            one, two = getattr(self, name), getattr(other, name)
+            if one != two:
+                raise ValueError(
+                    f"cannot merge: one summary has {name}={one}, the other {two}: make all parts alike"
+                )
+        if other.start != self.stop:
+            raise ValueError(
+                f"cannot merge: one summary has the bins {self.start} to {self.stop - 1}, the other "
+                f"{other.start} to {other.stop - 1}: merge parts in the order of their stimuli, each once"
+            )
+        if not self.n_bins or not other.n_bins:
+            return
+        if list(self._layers) != list(other._layers):
+            raise ValueError(
+                f"cannot merge: one summary has the layers {list(self._layers)}, the other "
+                f"{list(other._layers)}"
+            )
+        for name, layer in self._layers.items():
+            two = other._layers[name]
+            layer.check(two.units, two.shape, two.threshold)
+
+    def _empty(self) -> Summary:
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        empty = Summary(**settings, start=self.start, backend=self.backend)
+        empty.annotations = dict(self.annotations)
+        return empty
+
+    def copy(self) -> Summary:
+        """Return an independent copy."""
+        return Summary.from_state_dict(self.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that was added up, as plain values and tensors: for checkpoints and files.
+
+        Returns
+        -------
+        dict
+            ``settings`` (plain values), ``complexity`` (tensor) and ``layers``: for each its name, units,
+            shape, threshold and sums, units in their order in the layer.
+        """
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        counts = {"start": self.start, "n_bins": self.n_bins, "n_nan": self.n_nan}
+        return {
+            "settings": {**settings, **counts, "backend": self.backend, "annotations": self.annotations},
+            "complexity": torch.zeros(1, dtype=torch.int64)
+            if self._complexity is None
+            else self._complexity.clone(),
+            "layers": [
+                {
+                    "name": layer.name,
+                    "shape": layer.shape,
+                    "units": torch.from_numpy(layer.units.copy()),
+                    "threshold": torch.from_numpy(layer.threshold.copy()),
+                    "correlated": torch.from_numpy(layer.correlated.copy()),
+                    **{name: values.clone() for name, values in layer.arrays().items()},
+                }
+                for layer in self._layers.values()
+            ],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Become what a state_dict tells of; a run then goes on from there, to the same numbers.
+
+        Examples
+        --------
+        >>> x = torch.rand(300, 5) - 0.5
+        >>> interrupted = Summary(window=7).update({"relu": x[:123]})
+        >>> resumed = Summary()
+        >>> resumed.load_state_dict(interrupted.state_dict())
+        >>> resumed.update({"relu": x[123:]}).units.equals(Summary(7).update({"relu": x}).units)
+        True
+        """
+        self.__dict__ = Summary.from_state_dict(state).__dict__
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> Summary:
+        """Return a summary that is what a state_dict tells of."""
+        settings = dict(state["settings"])
+        annotations, n_bins, n_nan = (settings.pop(name) for name in ("annotations", "n_bins", "n_nan"))
+        if isinstance(settings["trial_bins"], list):  # as JSON keeps it
+            settings["trial_bins"] = tuple(settings["trial_bins"])
+        summary = cls(**settings)
+        summary.annotations, summary.n_bins, summary.n_nan = dict(annotations), n_bins, n_nan
+        for saved in state["layers"]:
+            layer = LayerSums(
+                *(saved["name"], saved["units"].numpy(), tuple(saved["shape"]), saved["threshold"].numpy()),
+                *(summary.layout, summary.start),
+                isi_histogram=summary.isi_histogram,
+                backend=summary.backend,
+                device=saved["state"].device,
+            )
+            layer.correlated = saved["correlated"].numpy()
+            layer.coactive = torch.zeros_like(saved["coactive"])
+            layer.load(saved, n_bins)
+            summary._layers[layer.name] = layer
+            summary._complexity = state["complexity"].clone()
+        return summary
+
+    def to(self, device: torch.device | str) -> Summary:
+        """Return a copy whose sums are on another device."""
+        state = self.state_dict()
+        state["complexity"] = state["complexity"].to(device)
+        for layer in state["layers"]:
+            on_device = {"state", "complexity", "coactive", "histogram"} & layer.keys()
+            layer.update({name: layer[name].to(device) for name in on_device})
+        return Summary.from_state_dict(state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.to("cpu").state_dict()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.load_state_dict(state)
+
+    # -- reading -------------------------------------------------------------------------------------
+
+    def _cached(self, name: str, make: Any) -> Any:
+        if name not in self._cache:
+            if not self.n_bins:
+                raise ValueError("this summary has no bins yet: update it, or show stimuli in a Probe first")
+            self._cache[name] = make()
+        return self._cache[name]
+
+    @property
+    def time(self) -> PseudoTime:
+        """Bins and trials of the stretch."""
+        return self._cached(
+            "time", lambda: PseudoTime(self.bin_size, self.layout.pieces(self.start, self.stop))
+        )
+
+    @property
+    def sums(self) -> Sums:
+        """Sufficient sums of all units, layer after layer."""
+        return self._cached(
+            "sums", lambda: Sums.concatenate([layer.sums() for layer in self._layers.values()])
+        )
+
+    @property
+    def values(self) -> Mapping[str, np.ndarray]:
+        """The value of each statistic for each unit, float64 (n_units,)."""
+        return self._cached("values", lambda: {s.name: s.value(self.sums, self.bin_size) for s in STATISTICS})
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each layer's activation in one bin."""
+        return {name: layer.shape for name, layer in self._layers.items()}
+
+    @property
+    def places(self) -> pd.DataFrame:
+        """Which units these are: layer, unit, channel, y, x, threshold, as in :attr:`Recording.units`."""
+        return self._cached("places", lambda: unit_table(self._layers))
+
+    @property
     def units(self) -> pd.DataFrame:
         """One row a unit: where it is, its spike count and the value of every statistic.
 
@@ -78,7 +452,10 @@ class Summary:
         :data:`ann2neo.statistics.STATISTICS`. NaN marks what is undefined: the Fano factor of a silent
         unit, the intervals of a unit with less than two spikes in every trial.
         """
-        return self.places.assign(n_bins=self.sums.n_bins, n_spikes=self.sums.n_spikes, **self.values)
+        return self._cached(
+            "units",
+            lambda: self.places.assign(n_bins=self.sums.n_bins, n_spikes=self.sums.n_spikes, **self.values),
+        )
 
     def expected(self, process: str) -> pd.DataFrame:
         """Return the values that a memoryless process of each unit's own rate would give.
@@ -98,22 +475,115 @@ class Summary:
             raise ValueError(f"process={process!r}: give 'bernoulli' or 'poisson'")
         p = self.values["activation_probability"]
         return self.places[["layer", "unit"]].assign(
-            **{s.name: getattr(s, process)(p, self.time.bin_size) for s in STATISTICS}
+            **{s.name: getattr(s, process)(p, self.bin_size) for s in STATISTICS}
         )
 
-    @cached_property
+    def complexity(self, layer: str | None = None) -> np.ndarray:
+        """Return in how many bins how many units spiked together.
+
+        Parameters
+        ----------
+        layer : str, optional
+            The layer; without, the whole network.
+
+        Returns
+        -------
+        numpy.ndarray
+            int64 (n_units + 1,): entry k counts the bins with k active units. As the complexity
+            histogram of :class:`elephant.statistics.Complexity` at the resolution of a bin.
+
+        Examples
+        --------
+        >>> Summary(2).update({"relu": torch.tensor([[1.0, 1.0], [0.0, 0.0], [1.0, 0.0]])}).complexity("relu")
+        array([1, 1, 1])
+        """
+        histogram = self._complexity if layer is None else self._layer(layer).complexity
+        assert histogram is not None
+        return histogram.cpu().numpy().copy()
+
+    def correlation(self, layer: str) -> pd.DataFrame:
+        r"""Return the correlation of the spike trains of the sampled units of a layer.
+
+        .. math:: \frac{n_{ij} / n - p_i p_j}{\sqrt{p_i (1 - p_i) p_j (1 - p_j)}}
+
+        over all bins, :math:`n_{ij}` of them with spikes of both. Independent units give 0 ± 1/√n_bins; NaN
+        for a unit that is silent or always on. As :func:`elephant.spike_train_correlation
+        .correlation_coefficient`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            float64, symmetric; rows and columns are unit indices.
+
+        Examples
+        --------
+        >>> x = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+        >>> Summary(1).update({"relu": x}).correlation("relu").round(6)
+             0    1    2
+        0  1.0  1.0 -1.0
+        1  1.0  1.0 -1.0
+        2 -1.0 -1.0  1.0
+        """
+        import pandas as pd
+
+        sums = self._layer(layer)
+        sums.fold()
+        together, n = sums.coactive.cpu().numpy().astype(np.float64), self.n_bins
+        count = np.diagonal(together)
+        covariance = n * together - np.outer(count, count)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scale = np.sqrt(np.diagonal(covariance))
+            values = np.where(np.outer(scale, scale) > 0, covariance / np.outer(scale, scale), np.nan)
+        units = sums.units[sums.correlated]
+        return pd.DataFrame(values, index=units, columns=units)
+
+    def _layer(self, name: str) -> LayerSums:
+        if name not in self._layers:
+            raise KeyError(f"no layer {name!r}; the summary has {list(self._layers)}")
+        return self._layers[name]
+
+    @property
     def layers(self) -> pd.DataFrame:
         """One row a layer and one, named ``network``, for all units together.
 
         ``<statistic>_mean`` and ``<statistic>_var`` are mean and population variance (ddof = 0) over the
         units for which the statistic is defined; ``dead_fraction`` and ``always_on_fraction`` count the
-        units that spiked in no bin and in every bin.
+        units that spiked in no bin and in every bin. Of the population: ``n_active_mean`` and
+        ``n_active_var``, units that spike in the same bin; ``population_sparseness``, the mean over bins of
+        (1 − k/n)/(1 − 1/n) for k active of n units, to which the sparseness of Vinje and Gallant (2000)
+        comes down for spikes of one size: 1 for one active unit, 0 for all; and ``correlation_mean`` over
+        pairs of sampled units.
         """
+        return self._cached("layers", self._layer_table)
+
+    def _layer_table(self) -> pd.DataFrame:
         import pandas as pd
 
         units = self.units
         groups = [*units.groupby("layer", sort=False), ("network", units)]
-        return pd.DataFrame([{"layer": name, **_over_units(of_layer)} for name, of_layer in groups])
+        names = [*self._layers, None]
+        return pd.DataFrame(
+            [
+                {"layer": label, **_over_units(of_layer), **self._of_population(name)}
+                for name, (label, of_layer) in zip(names, groups, strict=True)
+            ]
+        )
+
+    def _of_population(self, layer: str | None) -> dict[str, float]:
+        histogram = self.complexity(layer)
+        n_units, active = len(histogram) - 1, np.arange(len(histogram))
+        mean = float(active @ histogram) / self.n_bins
+        row = {
+            "n_active_mean": mean,
+            "n_active_var": float((active - mean) ** 2 @ histogram) / self.n_bins,
+            "population_sparseness": (1 - mean / n_units) / (1 - 1 / n_units) if n_units > 1 else np.nan,
+            "correlation_mean": np.nan,
+        }
+        if layer is not None:
+            pairs = self.correlation(layer).to_numpy()[np.triu_indices(len(self._layer(layer).correlated), 1)]
+            if np.isfinite(pairs).any():
+                row["correlation_mean"] = float(np.nanmean(pairs))
+        return row
 
     def fit_poisson(self, alpha: float = 0.05) -> PoissonFit:
         """Fit a Poisson process to each unit and test it: see :func:`ann2neo.poisson.fit`."""
@@ -122,10 +592,54 @@ class Summary:
         return fit(self, alpha)
 
     def __repr__(self) -> str:
+        n_units = sum(layer.n_units for layer in self._layers.values())
         return (
-            f"Summary({len(self.places)} units, {self.time.n_bins} bins of {self.time.bin_size:g} ms, "
+            f"Summary({n_units} units, {self.n_bins} bins of {self.bin_size:g} ms, "
             f"windows of {self.window} bins, engine {self.engine!r})"
         )
+
+
+def _bits(raster: SpikeRaster, first: int, n_bins: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return bins of a raster as words, int32 (n_words, n_units), and the spikes in each bin."""
+    packed = raster.packed[:, first // 8 : -(-(first + n_bins) // 8)]
+    spikes = np.unpackbits(packed, axis=1, count=n_bins)
+    n_words = -(-n_bins // WORD)
+    little = np.zeros((raster.n_units, n_words * WORD // 8), np.uint8)
+    little[:, : packed.shape[1]] = np.packbits(spikes, axis=1, bitorder="little")
+    words = torch.from_numpy(little.view("<i4").T.copy())
+    return words, torch.from_numpy(spikes.sum(axis=0, dtype=np.int64))
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold back Ctrl-C until sums are consistent again."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed = []
+    before = signal.signal(signal.SIGINT, lambda *what: pressed.append(what))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
+
+
+def merge(summaries: Iterable[Summary]) -> Summary:
+    """Merge the parts of one stretch, given in any order: see :meth:`Summary.merge`.
+
+    Examples
+    --------
+    >>> x = torch.rand(300, 5) - 0.5
+    >>> parts = [Summary(7, start=i).update({"relu": x[i : i + 100]}) for i in (200, 0, 100)]
+    >>> merge(parts).units.equals(Summary(7).update({"relu": x}).units)
+    True
+    """
+    ordered = sorted(summaries, key=lambda part: (part.start, part.stop))
+    if not ordered:
+        raise ValueError("there is nothing to merge: give at least one summary")
+    return reduce(Summary.merge, ordered)
 
 
 def _over_units(units: pd.DataFrame) -> dict[str, float]:
@@ -159,8 +673,9 @@ def summarize_recording(
         Bins in a counting window of the Fano factor; by default 100, or the shortest trial if that is
         shorter. Windows and intervals never span a trial; an incomplete last window is dropped.
     engine : {"raster", "elephant"}
-        ``"raster"`` sums up the raster with NumPy. ``"elephant"`` calls Elephant's functions on Neo
-        SpikeTrains: the same values, at about 10 ms a unit.
+        ``"raster"`` adds up the bits of the raster, as a network's spikes are while they stream.
+        ``"elephant"`` calls Elephant's functions on Neo SpikeTrains: the same values, at about 10 ms a
+        unit.
     progress : bool
         Show a progress bar (Elephant engine).
 
@@ -182,13 +697,14 @@ def summarize_recording(
     """
     if engine not in ENGINES:
         raise ValueError(f"engine={engine!r}: give one of {ENGINES}")
-    window = default_window(recording.time) if window is None else window
-    sums = Sums.concatenate([Sums.of(raster, window) for raster in recording.rasters.values()])
+    time = recording.time
+    window = default_window(time) if window is None else window
+    time.window_edges(window)  # raises if no trial holds a window
+    summary = Summary(window, bin_size=time.bin_size, trial_bins=time.trial_bins, isi_histogram=True)
+    summary._add_rasters(recording.rasters)
     if engine == "elephant":
         from .elephant_engine import statistics_by_elephant
 
-        values = statistics_by_elephant(recording, window, progress)
-    else:
-        values = {s.name: s.value(sums, recording.time.bin_size) for s in STATISTICS}
-    shapes = {layer: raster.shape for layer, raster in recording.rasters.items()}
-    return Summary(recording.units, shapes, sums, recording.time, window, engine, values)
+        summary._cache["values"] = statistics_by_elephant(recording, window, progress)
+        summary.engine = engine
+    return summary

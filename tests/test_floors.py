@@ -10,10 +10,10 @@ import pytest
 import ann2neo
 
 FLOORS = [
-    {"raster"},
-    {"recording", "threshold", "statistics", "hooks", "models"},
-    {"lazy", "probe"},
-    {"elephant_engine"},
+    {"raster", "kernels"},
+    {"recording", "threshold", "statistics", "hooks", "models", "layout"},
+    {"lazy", "probe", "seam"},
+    {"elephant_engine", "accumulator"},
     {"spiketrains"},
     {"summary", "nwb"},
     {"goodness_of_fit", "io"},
