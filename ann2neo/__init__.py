@@ -5,7 +5,8 @@ from .poisson import PoissonFit
 from .probe import Probe, RecordingError, calibrate, record
 from .raster import SpikeRaster, Stimuli
 from .recording import Recording
-from .summary import Summary
+from .streaming import SummaryError, summarize
+from .summary import Summary, merge
 from .threshold import Quantile, ZScore
 
 __version__ = "0.1.0"
@@ -19,9 +20,12 @@ __all__ = [
     "SpikeRaster",
     "Stimuli",
     "Summary",
+    "SummaryError",
     "ZScore",
     "calibrate",
     "load",
+    "merge",
     "record",
     "save",
+    "summarize",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from .batches import batches, number_of_stimuli
 from .hooks import Hooks, Layer, Selection, check_keys
 from .raster import PseudoTime, SpikeRaster, Stimuli, divide, milliseconds
 from .recording import Recording, as_json
@@ -49,8 +49,8 @@ class RecordingError(RuntimeError):
 class Sink(Protocol):
     """What spikes can be pushed into: :class:`ann2neo.Summary` is one."""
 
-    def receive(self, layer: Layer, activation: torch.Tensor, threshold: np.ndarray) -> None:
-        """Take one layer's activations (n_bins, *shape) and thresholds of its recorded units."""
+    def receive(self, layer: Layer, activation: torch.Tensor, threshold: np.ndarray, n_steps: int) -> None:
+        """Take one layer's activations (n_bins, *shape), ``n_steps`` bins a stimulus, and thresholds."""
 
     def complete(self, n_bins: int, *, allow_nan: bool = False) -> None:
         """Make what all layers received in a forward pass count."""
@@ -155,7 +155,7 @@ class Probe:
         self._about: list[dict[str, Any]] = []
         self._annotations = {
             "model": type(model).__name__,
-            "threshold": _as_annotation(threshold),
+            "threshold": as_annotation(threshold),
             "seed": seed,
             "recorded_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **{f"{name}_version": version(name) for name in ("ann2neo", "torch", "neo", "elephant")},
@@ -196,7 +196,7 @@ class Probe:
             )
         if self._into is not None:
             for summary in self._into:
-                summary.receive(layer, activation, self._thresholds[layer])
+                summary.receive(layer, activation, self._thresholds[layer], n_steps)
             return np.empty(0)
         activation = layer.recorded(activation)
         self._n_nan += count_nan(layer, activation, n_steps, self.n_stimuli, self._allow_nan)
@@ -363,25 +363,25 @@ def record(
     told = {k: _array(v) for k, v in (("labels", labels), ("ids", ids)) if v is not None}
     _check_told(stimuli, told)
     rule = threshold
-    with _evaluation(model, device) as where:
+    with evaluation(model, device) as where:
         if needs_calibration(threshold):
-            threshold = _calibrated(model, calibration, threshold, batch_size, where, selection, allow_nan)
+            threshold = calibrated(model, calibration, threshold, batch_size, where, selection, allow_nan)
         probe = Probe(
             model,
             threshold=threshold,
             bin_size=bin_size,
             n_trials=n_trials,
             allow_nan=allow_nan,
-            annotations={"threshold": _as_annotation(rule), **(annotations or {})},
+            annotations={"threshold": as_annotation(rule), **(annotations or {})},
             **selection,
         )
-        bar = tqdm(total=_n_stimuli(stimuli), desc="recording", unit=" stimuli", disable=not progress)
+        bar = tqdm(total=number_of_stimuli(stimuli), desc="recording", unit=" stimuli", disable=not progress)
         with probe, bar:
             try:
-                for batch, batch_labels in _batches(stimuli, batch_size, model):
+                for batch, batch_labels in batches(stimuli, batch_size, model):
                     before = probe.n_stimuli
                     model(batch.to(where))
-                    _check_shown(probe.n_stimuli - before, batch, time_dim)
+                    check_shown(probe.n_stimuli - before, batch, time_dim)
                     about = {k: v[before : probe.n_stimuli] for k, v in told.items()}
                     probe.annotate(**{"labels": batch_labels, **about})
                     bar.update(probe.n_stimuli - before)
@@ -447,11 +447,11 @@ def calibrate(
     {'ReLU': array([2.])}
     """
     selection = {"layers": layers, "units": units, "time_dim": time_dim, "seed": seed}
-    with _evaluation(model, device) as where:
-        return _calibrated(model, stimuli, threshold, batch_size, where, selection, allow_nan)
+    with evaluation(model, device) as where:
+        return calibrated(model, stimuli, threshold, batch_size, where, selection, allow_nan)
 
 
-def _calibrated(
+def calibrated(
     model: nn.Module,
     stimuli: Any,
     threshold: Any,
@@ -460,6 +460,7 @@ def _calibrated(
     selection: dict[str, Any],
     allow_nan: bool,
 ) -> dict[str, np.ndarray]:
+    """Return what :func:`calibrate` does, of a model that is already in evaluation mode."""
     if stimuli is None:
         raise ValueError(
             f"threshold={threshold!r} is calibrated on stimuli: give them as calibration=, other ones "
@@ -481,7 +482,7 @@ def _calibrated(
             collected.setdefault(layer, []).append(values)
 
     with Hooks(model, Selection(**selection), collect, keep) as hooks:
-        for batch, _ in _batches(stimuli, batch_size, model):
+        for batch, _ in batches(stimuli, batch_size, model):
             model(batch.to(where))
     if isinstance(threshold, Mapping):
         check_keys("threshold", threshold, hooks.layers.values())
@@ -495,7 +496,7 @@ def _calibrated(
 
 
 @contextmanager
-def _evaluation(model: nn.Module, device: Any) -> Iterator[torch.device]:
+def evaluation(model: nn.Module, device: Any) -> Iterator[torch.device]:
     """Run a model in evaluation mode, without gradients, on a device; then restore everything."""
     training = {module: module.training for module in model.modules()}
     tensor = next((t for ts in (model.parameters(), model.buffers()) for t in ts), None)
@@ -538,7 +539,7 @@ def _check_told(stimuli: Any, told: Mapping[str, np.ndarray]) -> None:
         Stimuli.in_order(len(stimuli) if known else values.size, **about)
 
 
-def _check_shown(n_recorded: int, batch: torch.Tensor, time_dim: int | None) -> None:
+def check_shown(n_recorded: int, batch: torch.Tensor, time_dim: int | None) -> None:
     """Raise if the layers saw another number of stimuli than the model was given."""
     given = batch.shape[:2] if time_dim == 0 else batch.shape[:1]
     if n_recorded not in given:
@@ -549,7 +550,8 @@ def _check_shown(n_recorded: int, batch: torch.Tensor, time_dim: int | None) -> 
         )
 
 
-def _as_annotation(threshold: Any) -> float | str:
+def as_annotation(threshold: Any) -> float | str:
+    """Return a threshold as JSON can keep it."""
     return threshold if isinstance(threshold, int | float) else repr(threshold)
 
 
@@ -558,68 +560,3 @@ def _array(values: Any) -> np.ndarray:
         values = values.detach().cpu()
         return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
     return np.asarray(values)
-
-
-def _n_stimuli(stimuli: Any) -> int | None:
-    """Tell how many stimuli there will be, for the progress bar, where that is known."""
-    if not isinstance(stimuli, DataLoader):
-        sized = isinstance(stimuli, Dataset | torch.Tensor | np.ndarray) and hasattr(stimuli, "__len__")
-        return len(stimuli) if sized else None
-    try:
-        n_stimuli = len(stimuli.sampler)  # type: ignore[arg-type]
-    except TypeError:
-        return None
-    return (
-        n_stimuli - n_stimuli % stimuli.batch_size if stimuli.drop_last and stimuli.batch_size else n_stimuli
-    )
-
-
-def _batches(stimuli: Any, batch_size: int, model: nn.Module) -> Iterator[tuple[torch.Tensor, Any]]:
-    """Yield batches of stimuli and their labels or None; raise if there is no stimulus."""
-    empty = True
-    for batch in _raw_batches(stimuli, batch_size):
-        parts = [batch] if isinstance(batch, torch.Tensor | np.ndarray) else batch
-        usable = isinstance(parts, Sequence) and len(parts) > 0
-        if not usable or not isinstance(parts[0], torch.Tensor | np.ndarray) or not parts[0].ndim:
-            raise TypeError(
-                f"a batch of stimuli is a {type(batch).__name__}: give tensors or (tensor, labels) tuples, "
-                "or run your own loop with ann2neo.Probe"
-            )
-        tensor = _tensor(parts[0], model)
-        if len(tensor):
-            empty = False
-            yield tensor, parts[1] if len(parts) > 1 else None
-    if empty:
-        raise ValueError(f"there are no stimuli in the {type(stimuli).__name__}")
-
-
-def _tensor(stimuli: torch.Tensor | np.ndarray, model: nn.Module) -> torch.Tensor:
-    """Return NumPy's floats in the precision of the model; all else as it is."""
-    if isinstance(stimuli, torch.Tensor):
-        return stimuli
-    tensor = torch.from_numpy(np.ascontiguousarray(stimuli))
-    own = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    return tensor.to(own) if tensor.is_floating_point() else tensor
-
-
-def _raw_batches(stimuli: Any, batch_size: int) -> Iterable[Any]:
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size}: give at least one")
-    if getattr(stimuli, "ndim", 1) == 0:
-        raise ValueError("stimuli is one number: give an array with the stimuli along its first dimension")
-    if isinstance(stimuli, np.ndarray):
-        return (stimuli[i : i + batch_size] for i in range(0, len(stimuli), batch_size))
-    if isinstance(stimuli, torch.Tensor):
-        return stimuli.split(batch_size) if len(stimuli) else ()
-    if isinstance(stimuli, Dataset) and not isinstance(stimuli, torch.utils.data.IterableDataset):
-        return DataLoader(stimuli, batch_size)
-    if isinstance(stimuli, tuple) and len(stimuli) == 2 and getattr(stimuli[1], "ndim", 0) == 1:
-        raise TypeError(
-            "stimuli is a pair: for stimuli and their labels give record(model, x, labels=y), or "
-            "torch.utils.data.TensorDataset(x, y)"
-        )
-    if isinstance(stimuli, nn.Module) or not isinstance(stimuli, Iterable):
-        raise TypeError(
-            f"stimuli is a {type(stimuli).__name__}: give a DataLoader, a Dataset, batches, or a tensor"
-        )
-    return stimuli

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -73,8 +73,9 @@ class Sums:
     @classmethod
     def concatenate(cls, parts: list[Sums]) -> Sums:
         """Put the units of several layers one after the other."""
-        columns = ([getattr(part, f.name) for part in parts] for f in fields(cls))
-        return cls(*(None if c[0] is None else np.concatenate(c) for c in columns))
+        columns: dict[str, Any] = {f.name: [getattr(part, f.name) for part in parts] for f in fields(cls)}
+        joined: Any = {n: None if c[0] is None else np.concatenate(c) for n, c in columns.items()}
+        return cls(**joined)
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -145,7 +146,8 @@ def cv_isi(sums: Sums) -> np.ndarray:
 def serial_correlation_isi(sums: Sums) -> np.ndarray:
     r"""Return the correlation of adjacent intervals: float64 (n_units,), NaN where they do not vary.
 
-    .. math:: \frac{\langle I_k I_{k + 1} \rangle - \langle I \rangle^2}{\langle I^2 \rangle - \langle I \rangle^2}
+    .. math:: \frac{\langle I_k I_{k + 1} \rangle - \langle I \rangle^2}
+              {\langle I^2 \rangle - \langle I \rangle^2}
 
     Independent bins and a Poisson process give 0; n intervals about −1/n. A renewal process has none
     (Cox and Lewis 1966).

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import reduce
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,6 +113,7 @@ class Summary:
         self.annotations: dict[str, Any] = {}
         self._layers: dict[str, LayerSums] = {}
         self._received: dict[str, torch.Tensor] = {}
+        self._n_steps = 1
         self._complexity: torch.Tensor | None = None
         self._cache: dict[str, Any] = {}
 
@@ -171,12 +174,16 @@ class Summary:
         self.complete(next(iter(n_bins.values())), allow_nan=allow_nan)
         return self
 
-    def receive(self, layer: Layer, activation: torch.Tensor, threshold: np.ndarray) -> None:
+    def receive(
+        self, layer: Layer, activation: torch.Tensor, threshold: np.ndarray, n_steps: int = 1
+    ) -> None:
         """Take one layer's activations (n_bins, *shape) of the next bins, which count once completed.
 
         :class:`ann2neo.Probe` calls this in its hooks, before the next module can overwrite the tensor. What
-        was received but not completed, because the forward pass failed, is forgotten.
+        was received but not completed, because the forward pass failed, is forgotten. A stimulus takes
+        ``n_steps`` bins.
         """
+        self._n_steps = n_steps
         if layer.name in self._received:
             self._received = {}
         sums = self._layers.get(layer.name)
@@ -223,10 +230,11 @@ class Summary:
         for name, (n_nan, first) in zip(received, together.tolist(), strict=True):
             if n_nan and not allow_nan:
                 row, place = divmod(first, self._layers[name].n_units)
+                step = f", step {row % self._n_steps}" if self._n_steps > 1 else ""
                 raise ValueError(
-                    f"layer {name!r} gives NaN in bin {self.stop + row}, unit "
-                    f"{self._layers[name].unit_at(place)}: repair the model or its input, or go on with "
-                    "allow_nan=True, which counts NaN as no spike"
+                    f"layer {name!r} gives NaN for stimulus {(self.stop + row) // self._n_steps}"
+                    f"{step}, unit {self._layers[name].unit_at(place)}: repair the model or its input, or go "
+                    "on with allow_nan=True, which counts NaN as no spike"
                 )
         return int(together[:, 0].sum())
 
@@ -286,7 +294,8 @@ class Summary:
             return (self if self.n_bins else other).copy()
         whole = self._empty()
         whole._layers = {name: layer.merge(other._layers[name]) for name, layer in self._layers.items()}
-        assert self._complexity is not None and other._complexity is not None
+        assert self._complexity is not None
+        assert other._complexity is not None
         whole._complexity = self._complexity + other._complexity.to(self._complexity.device)
         whole.n_bins, whole.n_nan = self.n_bins + other.n_bins, self.n_nan + other.n_nan
         return whole
@@ -584,6 +593,19 @@ class Summary:
             if np.isfinite(pairs).any():
                 row["correlation_mean"] = float(np.nanmean(pairs))
         return row
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write all that was added up to a ``.npz`` file: see :func:`ann2neo.parts.write_summary`."""
+        from .parts import write_summary
+
+        return write_summary(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Summary:
+        """Read what :meth:`save` wrote: see :func:`ann2neo.parts.read_summary`."""
+        from .parts import read_summary
+
+        return read_summary(path)
 
     def fit_poisson(self, alpha: float = 0.05) -> PoissonFit:
         """Fit a Poisson process to each unit and test it: see :func:`ann2neo.poisson.fit`."""

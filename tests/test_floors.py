@@ -11,13 +11,13 @@ import ann2neo
 
 FLOORS = [
     {"raster", "kernels"},
-    {"recording", "threshold", "statistics", "hooks", "models", "layout"},
+    {"recording", "threshold", "statistics", "hooks", "models", "layout", "batches"},
     {"lazy", "probe", "seam"},
     {"elephant_engine", "accumulator"},
     {"spiketrains"},
     {"summary", "nwb"},
-    {"goodness_of_fit", "io"},
-    {"poisson", "data"},
+    {"goodness_of_fit", "io", "parts"},
+    {"poisson", "data", "streaming"},
     {"plot", "report"},
     {"demo"},
     {"cli"},

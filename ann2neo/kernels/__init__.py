@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -190,6 +191,7 @@ def choose(device: torch.device, name: str | None = None) -> Backend:
     return _load(wanted, device.type)
 
 
+@cache
 def _load(name: str, device_type: str) -> Any:
     missing = None
     if name in _NEEDS and find_spec(_NEEDS[name]) is None:

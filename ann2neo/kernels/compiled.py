@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,7 @@ def _on_all_cores(work: Callable[[slice], Any], n_units: int) -> list[Any]:
     n_blocks = -(-n_units // UNITS_AT_ONCE)
     n_threads = min(torch.get_num_threads(), n_blocks)
     edges = [n_blocks * i // n_threads * UNITS_AT_ONCE for i in range(n_threads)] + [n_units]
-    parts = [slice(*ends) for ends in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [slice(*ends) for ends in pairwise(edges)]
     if len(parts) == 1:
         return [work(parts[0])]
     return list(_pool(os.getpid(), n_threads).map(work, parts))
@@ -135,7 +136,7 @@ def _pool(process: int, n_threads: int) -> ThreadPoolExecutor:
 def _pack(  # type: ignore[no-untyped-def]
     activation, threshold, words, first, unit, stop_unit, n_active
 ):
-    n_nan = 0
+    n_nan: Any = 0
     word = np.empty(UNITS_AT_ONCE, np.uint32)
     for begin in range(unit, stop_unit, UNITS_AT_ONCE):
         n_units = min(UNITS_AT_ONCE, stop_unit - begin)
@@ -194,8 +195,8 @@ def _tables() -> tuple[np.ndarray, np.ndarray]:
     patterns = np.zeros((1 << CHUNK, 4), np.int64)
     for pattern in range(1, 1 << CHUNK):
         spikes = [bit for bit in range(CHUNK) if pattern >> bit & 1]
-        isi = [b - a for a, b in zip(spikes[:-1], spikes[1:], strict=True)]
-        pairs = list(zip(isi[:-1], isi[1:], strict=True))
+        isi = [b - a for a, b in pairwise(spikes)]
+        pairs = list(pairwise(isi))
         for i, j in pairs:
             patterns[pattern, :2] += _contrast.py_func(i, j)
         patterns[pattern, 2] = sum(i * i for i in isi) | sum(i * j for i, j in pairs) << 16

@@ -1,0 +1,278 @@
+"""Summarize a live model: the statistics of all its units, without keeping their spikes."""
+
+from __future__ import annotations
+
+import time
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from .batches import batches, number_of_stimuli
+from .hooks import Layer
+from .parts import read_summary, write_summary
+from .probe import Probe, as_annotation, calibrated, check_shown, evaluation
+from .raster import divide
+from .recording import as_json
+from .summary import SETTINGS, Summary
+from .threshold import needs_calibration
+
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+
+
+class SummaryError(RuntimeError):
+    """Summarizing stopped before its end; ``summary`` holds what was added up until then.
+
+    Parameters
+    ----------
+    message : str
+        What happened.
+    summary : Summary
+        All complete forward passes until then.
+
+    Examples
+    --------
+    >>> stimuli = torch.tensor([[1.0], [2.0], [float("nan")]])
+    >>> try:
+    ...     summarize(nn.ReLU(), stimuli, batch_size=2)
+    ... except SummaryError as error:
+    ...     error.summary.n_bins
+    2
+    """
+
+    def __init__(self, message: str, summary: Summary) -> None:
+        super().__init__(message)
+        self.summary = summary
+
+
+class _Sink:
+    """Makes the summary when the first activation tells how many steps a stimulus has."""
+
+    def __init__(self, settings: dict[str, Any], start: int, trials: tuple[int, ...] | None) -> None:
+        self.settings, self.start, self.trials = settings, start, trials
+        self.summary: Summary | None = None
+        self.n_steps = 1
+
+    def receive(self, layer: Layer, activation: torch.Tensor, threshold: np.ndarray, n_steps: int) -> None:
+        self.n_steps = n_steps
+        if self.summary is None:
+            self.summary = self.make(n_steps)
+        self.summary.receive(layer, activation, threshold, n_steps)
+
+    def make(self, n_steps: int) -> Summary:
+        """Return an empty summary for stimuli of so many steps."""
+        bins = None if self.trials is None else tuple(n * n_steps for n in self.trials)
+        window = self.settings["window"] or min(100, *(bins or (100,)))
+        return Summary(**{**self.settings, "window": window}, trial_bins=bins, start=self.start * n_steps)
+
+    @property
+    def n_bins(self) -> int:
+        """Bins added up so far."""
+        return 0 if self.summary is None else self.summary.n_bins
+
+    def complete(self, n_bins: int, *, allow_nan: bool = False) -> None:
+        assert self.summary is not None
+        self.summary.complete(n_bins, allow_nan=allow_nan)
+
+
+def summarize(
+    model: nn.Module,
+    stimuli: Any,
+    layers: Any = None,
+    *,
+    window: int | None = None,
+    units: Any = None,
+    threshold: Any = 0.0,
+    calibration: Any = None,
+    bin_size: Any = 1.0,
+    n_trials: int = 1,
+    time_dim: int | None = None,
+    start: int = 0,
+    n_stimuli: int | None = None,
+    isi_histogram: bool = False,
+    n_correlated: int = 50,
+    backend: str | None = None,
+    checkpoint: Any = None,
+    batch_size: int = 128,
+    device: Any = None,
+    progress: bool = False,
+    seed: int = 0,
+    allow_nan: bool = False,
+    annotations: Mapping[str, Any] | None = None,
+) -> Summary:
+    """Show stimuli to a model and add up the statistics of its units as they stream by.
+
+    The numbers are those of ``record(...).summarize(window)``, Elephant's, for networks of which nobody
+    could keep the spikes: about 200 bytes a unit, however many stimuli there are. As with
+    :func:`ann2neo.record`, the model runs in evaluation mode and without gradients, and is then as it was
+    before.
+
+    Parameters
+    ----------
+    model, stimuli, layers, units, threshold, calibration, bin_size, n_trials, time_dim
+        As for :func:`ann2neo.record`.
+    window : int, optional
+        Bins in a counting window of the Fano factor; by default 100, or the shortest trial where that is
+        shorter.
+    start, n_stimuli : int
+        Where the stimuli are a part of a longer presentation: how many come before them, and how many there
+        are in all, by which trials are divided. The summaries of adjacent parts
+        :meth:`merge <ann2neo.Summary.merge>` into that of the whole.
+    isi_histogram, n_correlated, backend
+        As for :class:`ann2neo.Summary`.
+    checkpoint : path, optional
+        A ``.npz`` file, written once a minute and at the end. If it exists, the stimuli that it holds are
+        passed over and the run goes on from there, to the same numbers; give the same stimuli in the same
+        order and batches.
+    batch_size, device, progress, seed, allow_nan, annotations
+        As for :func:`ann2neo.record`.
+
+    Returns
+    -------
+    Summary
+        On Ctrl-C, what was added up until then, with a warning and the annotation ``interrupted``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As by :func:`ann2neo.record`; and if a checkpoint is damaged, or of another model, other thresholds
+        or other settings.
+    SummaryError
+        If anything fails after the first batch: its ``summary`` holds the batches until then.
+
+    Notes
+    -----
+    A batch of another size can round differently, and so move an activation across its threshold: results
+    are equal bit for bit when the batches are.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    >>> stimuli = torch.randn(1000, 2)
+    >>> summary = summarize(model, stimuli, window=50)
+    >>> from ann2neo import record
+    >>> summary.units.equals(record(model, stimuli).summarize(window=50).units)
+    True
+    """
+    layers = list(layers) if isinstance(layers, Iterator) else layers
+    selection = {"layers": layers, "units": units, "time_dim": time_dim, "seed": seed}
+    known = number_of_stimuli(stimuli) if n_stimuli is None else n_stimuli
+    if n_trials != 1 and known is None:
+        raise ValueError(f"n_trials={n_trials}: give n_stimuli=, as the stimuli do not tell their number")
+    trials = None if n_trials == 1 else divide(known or 0, n_trials)
+    settings = {
+        "window": window,
+        "bin_size": bin_size,
+        "isi_histogram": isi_histogram,
+        "n_correlated": n_correlated,
+        "seed": seed,
+        "backend": backend,
+    }
+    sink = _Sink(settings, start, trials)
+    about = {"model": type(model).__name__, "threshold": as_annotation(threshold), **(annotations or {})}
+    as_json(about)  # what cannot be kept is refused before the work is done
+    path = None if checkpoint is None else Path(checkpoint)
+    with evaluation(model, device) as where:
+        n_done = 0
+        if path is not None:
+            about["parameters_crc32"] = _crc32(model)
+            if path.exists():
+                n_done = _resume(path, sink, about, batch_size)
+        if needs_calibration(threshold):
+            threshold = calibrated(model, calibration, threshold, batch_size, where, selection, allow_nan)
+        probe = Probe(model, threshold=threshold, allow_nan=allow_nan, into=[sink], **selection)
+        progress_of = _Progress(sink, about, path, n_done, batch_size)
+        bar = tqdm(
+            total=number_of_stimuli(stimuli), desc="summarizing", unit=" stimuli", disable=not progress
+        )
+        with probe, bar:
+            try:
+                for i, (batch, _) in enumerate(batches(stimuli, batch_size, model)):
+                    if i >= n_done:
+                        before = probe.n_stimuli
+                        model(batch.to(where))
+                        check_shown(probe.n_stimuli - before, batch, time_dim)
+                        progress_of.batch_is_done()
+                    bar.update(len(batch))
+            except KeyboardInterrupt:
+                if not sink.n_bins:
+                    raise
+                warnings.warn(
+                    f"interrupted: returning the {sink.n_bins} bins added up so far",
+                    stacklevel=2,
+                )
+                return progress_of.result(interrupted=True)
+            except Exception as error:
+                if not sink.n_bins:
+                    raise
+                raise SummaryError(
+                    f"stopped after {sink.n_bins} bins, which are in this error's .summary: {error}",
+                    progress_of.result(interrupted=True),
+                ) from error
+    return progress_of.result()
+
+
+class _Progress:
+    """How far a run is, and its checkpoint."""
+
+    def __init__(
+        self, sink: _Sink, about: dict[str, Any], path: Path | None, n_batches: int, batch_size: int
+    ) -> None:
+        self.sink, self.about, self.path = sink, about, path
+        self.n_batches, self.batch_size = n_batches, batch_size
+        self.saved_at = time.monotonic()
+
+    def batch_is_done(self) -> None:
+        """Count a batch, and write a checkpoint where one is due."""
+        self.n_batches += 1
+        if self.path is not None and time.monotonic() - self.saved_at > SECONDS_BETWEEN_CHECKPOINTS:
+            self.result(interrupted=True)
+            self.saved_at = time.monotonic()
+
+    def result(self, interrupted: bool = False) -> Summary:
+        """Return the summary, annotated, as it is in the checkpoint."""
+        assert self.sink.summary is not None
+        so_far = {"n_batches": self.n_batches, "batch_size": self.batch_size, "n_steps": self.sink.n_steps}
+        self.sink.summary.annotations = {
+            **self.about,
+            **(so_far if self.path is not None else {}),
+            **({"interrupted": True} if interrupted else {}),
+        }
+        if self.path is not None:
+            write_summary(self.sink.summary, self.path)
+        return self.sink.summary
+
+
+def _resume(path: Path, sink: _Sink, about: Mapping[str, Any], batch_size: int) -> int:
+    """Take up a checkpoint; return the number of batches that are in it."""
+    summary = read_summary(path)
+    then = summary.annotations
+    sink.n_steps = then.get("n_steps", 1)
+    planned = sink.make(sink.n_steps)
+    now = {**{name: getattr(planned, name) for name in SETTINGS}, "start": planned.start}
+    now |= {"batch_size": batch_size, "parameters_crc32": about["parameters_crc32"]}
+    of_file = {name: then.get(name, getattr(summary, name, None)) for name in now}
+    for name, value in now.items():
+        if of_file[name] != value:
+            raise ValueError(
+                f"{path} cannot be continued: {name} was {of_file[name]}, now it is {value}. Run with what "
+                "it was, or name another checkpoint"
+            )
+    sink.summary = summary
+    return then["n_batches"]
+
+
+def _crc32(model: nn.Module) -> int:
+    """Return a checksum of parameters and buffers, by which a checkpoint knows its model."""
+    crc = 0
+    for tensor in model.state_dict().values():
+        if isinstance(tensor, torch.Tensor):
+            data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            crc = zlib.crc32(data.data, crc)
+    return crc
