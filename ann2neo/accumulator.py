@@ -105,6 +105,7 @@ class LayerSums:
         except torch.OutOfMemoryError as error:
             raise self._out_of_memory(error) from error
         self._thresholds: dict[torch.dtype, torch.Tensor] = {}
+        self._sample: tuple[torch.Tensor, torch.Tensor] | None = None
         self._pending: torch.Tensor | None = None
 
     def _zeros(self, *shape: int) -> torch.Tensor:
@@ -216,8 +217,10 @@ class LayerSums:
         self.n_folded, self.n_buffered = self.n_bins, 0
 
     def _count_common_spikes(self) -> None:
-        words = self._words[:, self._places(self.correlated)]
-        bits = words[:, None] >> torch.arange(WORD, device=self.device, dtype=torch.int32)[:, None] & 1
+        if self._sample is None:
+            self._sample = self._places(self.correlated), torch.arange(WORD, device=self.device)[:, None]
+        places, shifts = self._sample
+        bits = self._words[:, None, places] >> shifts & 1
         spikes = bits.flatten(0, 1)[: self.n_buffered].double()
         self.coactive += (spikes.T @ spikes).long()
 
@@ -338,6 +341,7 @@ class LayerSums:
 
     def _put(self, arrays: Mapping[str, Any]) -> None:
         self._thresholds.clear()
+        self._sample = None
         self.state.copy_(self._in_memory_order(arrays["state"]))
         self.complexity.copy_(arrays["complexity"])
         self.coactive.copy_(arrays["coactive"])

@@ -174,6 +174,7 @@ class Summary:
         self.complete(next(iter(n_bins.values())), allow_nan=allow_nan)
         return self
 
+    @torch.inference_mode(mode=False)  # tensors made in it could not be added to outside of it
     def receive(
         self, layer: Layer, activation: torch.Tensor, threshold: np.ndarray, n_steps: int = 1
     ) -> None:
@@ -238,6 +239,7 @@ class Summary:
                 )
         return int(together[:, 0].sum())
 
+    @torch.inference_mode(mode=False)
     def _commit(self, n_bins: int) -> None:
         layers = list(self._layers.values())
         n_units = sum(layer.n_units for layer in layers)

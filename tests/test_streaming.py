@@ -134,6 +134,17 @@ def test_a_pass_that_fails_is_not_counted(model, images):
     assert_same_sums(summary, summarize(fragile, x, window=5))
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_in_any_grad_mode(model, images, mode):
+    summary = Summary(20)
+    with mode(), Probe(model, into=[summary]):
+        for batch in images.split(100):
+            model(batch)
+    assert_same_sums(summary, summarize(model, images, window=20, batch_size=100))
+    summary.update({"1": torch.ones(5, 3, 6, 6), "4": torch.ones(5, 20)})
+    assert summary.n_bins == 235
+
+
 # -- checkpoints ---------------------------------------------------------------------------------------
 
 
