@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 ENGINES = ("raster", "elephant")
 
+MOST_BINS = 3_037_000_499
+"""Bins of the longest stretch, √2⁶³: a squared interval or count of spikes may be its square."""
+
 SETTINGS = ("window", "bin_size", "trial_bins", "isi_histogram", "n_correlated", "seed")
 
 
@@ -70,7 +73,7 @@ class Summary:
 
     Notes
     -----
-    All sums are integers of 64 bits; they hold stretches of 2³¹ bins.
+    All sums are integers of 64 bits; they hold stretches of 3·10⁹ bins.
 
     Examples
     --------
@@ -221,6 +224,7 @@ class Summary:
         if lacking:
             raise ValueError(f"layer {lacking[0]!r} is lacking; this summary has {list(self._layers)}")
         self.layout.trial(max(self.stop, self.stop + n_bins - 1))  # raises beyond the last trial
+        _check_length(self.n_bins + n_bins)
         n_nan = self._check_nan(received, allow_nan)
         with _uninterrupted():
             self._commit(n_bins)
@@ -292,6 +296,7 @@ class Summary:
         True
         """
         self._check_fits(other)
+        _check_length(self.n_bins + other.n_bins)
         if not self.n_bins or not other.n_bins:
             return (self if self.n_bins else other).copy()
         whole = self._empty()
@@ -623,6 +628,13 @@ class Summary:
         )
 
 
+def _check_length(n_bins: int) -> None:
+    if n_bins > MOST_BINS:
+        raise ValueError(
+            f"{n_bins} bins in one summary: its sums hold {MOST_BINS}. Begin another one, with start="
+        )
+
+
 def _bits(raster: SpikeRaster, first: int, n_bins: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return bins of a raster as words, int32 (n_words, n_units), and the spikes in each bin."""
     packed = raster.packed[:, first // 8 : -(-(first + n_bins) // 8)]
@@ -637,17 +649,18 @@ def _bits(raster: SpikeRaster, first: int, n_bins: int) -> tuple[torch.Tensor, t
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
     """Hold back Ctrl-C until sums are consistent again."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield  # signals do not come here, or their handler is not Python's
         return
     pressed = []
-    before = signal.signal(signal.SIGINT, lambda *what: pressed.append(what))
+    signal.signal(signal.SIGINT, lambda *what: pressed.append(what))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
     if pressed:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
 
 def merge(summaries: Iterable[Summary]) -> Summary:

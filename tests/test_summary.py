@@ -214,6 +214,8 @@ def test_two_to_the_31_bins():
         summary = doubled(summary)
     total = 2**31
     assert summary.n_bins == total
+    with pytest.raises(ValueError, match="4294967296 bins in one summary: its sums hold 3037000499"):
+        doubled(summary)
     sums = summary.sums
     assert sums.n_spikes.tolist() == [0, total, total // 2, total // n]
     assert sums.sum_counts_squared.tolist() == [

@@ -199,8 +199,8 @@ def _load(name: str, device_type: str) -> Any:
     else:
         try:
             module = import_module(f"{__name__}.{name}")
-        except ImportError as error:  # installed, but not for this interpreter or NumPy
-            missing = str(error)
+        except (ImportError, RuntimeError) as error:  # not for this interpreter; nowhere to keep its cache
+            missing = str(error).partition("\n")[0]
         else:
             missing = module.missing(device_type)
     if missing is None:
