@@ -173,7 +173,9 @@ def test_a_run_that_was_killed_goes_on(tmp_path):
     )
 
     def run(what):
-        return subprocess.run([sys.executable, "-c", script, what], cwd=tmp_path, capture_output=True, text=True)
+        return subprocess.run(
+            [sys.executable, "-c", script, what], cwd=tmp_path, capture_output=True, text=True
+        )
 
     assert run("die").returncode == -signal.SIGKILL
     assert sorted(os.listdir(tmp_path)) == ["run.npz"]
@@ -212,7 +214,9 @@ def test_checkpoints_of_other_runs_are_refused(model, images, tmp_path):
 
 def test_nan_after_the_first_batch_keeps_what_was_added(model, images):
     images[150, 0, 0, 0] = float("nan")
-    with pytest.raises(SummaryError, match="stopped after 128 bins.*layer '1' gives NaN for stimulus 150") as e:
+    with pytest.raises(
+        SummaryError, match="stopped after 128 bins.*layer '1' gives NaN for stimulus 150"
+    ) as e:
         summarize(model, images, window=20)
     assert_same_sums(e.value.summary, summarize(model, images[:128], window=20))
     assert e.value.summary.annotations["interrupted"]

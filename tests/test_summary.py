@@ -191,9 +191,7 @@ def test_looking_in_between_changes_nothing():
 @pytest.mark.parametrize("merged", [merge, lambda parts: merge(reversed(list(parts)))])
 def test_parts_in_any_order(merged):
     x = {"a": torch.rand(90, 3) - 0.5, "b": torch.rand(90, 2, 2) - 0.5}
-    parts = [
-        Summary(7, start=i).update({k: v[i : i + 30] for k, v in x.items()}) for i in range(0, 90, 30)
-    ]
+    parts = [Summary(7, start=i).update({k: v[i : i + 30] for k, v in x.items()}) for i in range(0, 90, 30)]
     assert_same_sums(merged(parts), Summary(7).update(x))
 
 
@@ -365,9 +363,7 @@ def test_state_pickle_copy_and_device_are_the_same_summary():
 
 
 def part(start=0, n=20, layer="relu", threshold=0.0, units=3, **settings):
-    return Summary(start=start, **{"window": 5, **settings}).update(
-        {layer: torch.ones(n, units)}, threshold
-    )
+    return Summary(start=start, **{"window": 5, **settings}).update({layer: torch.ones(n, units)}, threshold)
 
 
 @pytest.mark.parametrize(

@@ -154,8 +154,9 @@ def _pack(  # type: ignore[no-untyped-def]
                     value = values[i]
                     spike = value > limit[i]
                     word[i] |= one if spike else np.uint32(0)
-                    spikes += np.int32(spike)
-                    found += np.int32(value != value)
+                    # kept to 32 bits, which numba would widen: as many in a vector as activations
+                    spikes = np.int32(spikes + spike)
+                    found = np.int32(found + (value != value))
                 n_active[t] += spikes
                 n_nan += found
                 t += 1
