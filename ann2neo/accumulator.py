@@ -276,7 +276,7 @@ class LayerSums:
     def sums(self) -> Sums:
         """Return the sums of all units, in the order of ``units``."""
         self.fold()
-        rows = self._in_unit_order(self.state).cpu().numpy()
+        rows = self._in_unit_order(self.state).cpu().contiguous().numpy()
         field = dict(zip(FIELDS, rows, strict=True))
         start, stop, one = self.start, self.start + self.n_bins, 2.0**-FRACTION_BITS
         n_trials = len(self.layout.pieces(start, stop))

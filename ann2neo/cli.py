@@ -7,24 +7,21 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__
+from .arguments import CALIBRATION, DEFAULTS, SIZE, parser
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
     from torch import nn
 
     from .data import Preparation, StimulusSet
+    from .distributed import Process
     from .recording import Recording
-
-SIZE = 64
-"""Pixels to which images are scaled for torchvision models without weights, unless they fix their own."""
-
-CALIBRATION = 500
-"""Stimuli that a threshold rule is calibrated on by default."""
+    from .summary import Summary
 
 ERRORS = (
     ValueError,
@@ -50,8 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0; 1 if recording stopped and what there was has been saved; 2 on an error; 130 on
-        Ctrl-C.
+        Exit status: 0; 1 if recording or summarizing stopped and what there was has been shown or saved,
+        or if nobody reads what is printed; 2 on an error; 130 on Ctrl-C.
 
     Raises
     ------
@@ -63,10 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["info", "missing.nwb"])
     2
     """
-    parser = _parser()
-    args = parser.parse_args(argv)
+    known = _parser()
+    args = known.parse_args(argv)
     if args.run is None:
-        parser.print_help()
+        known.print_help()
         return 0
     try:
         with warnings.catch_warnings():
@@ -75,6 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say("interrupted")
         return 130
+    except BrokenPipeError:  # the reader, say head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except ERRORS as error:
         if args.traceback:
             raise
@@ -83,7 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _say(message: str) -> None:
-    print(f"ann2neo: {message}", file=sys.stderr)
+    among_others = os.environ.get("WORLD_SIZE", "1") != "1" and "RANK" in os.environ
+    rank = f"rank {os.environ['RANK']}: " if among_others else ""
+    print(f"ann2neo: {rank}{message}", file=sys.stderr)
 
 
 def _show_warning(message: Warning | str, *where: Any, **more: Any) -> None:
@@ -106,183 +108,18 @@ def _on_command_line(message: str) -> str:
     return re.sub(flags, lambda found: "--" + found[1].replace("_", "-"), message)
 
 
-# -- arguments ---------------------------------------------------------------------------------------
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ann2neo",
-        description="Record artificial neural networks as Neo spike trains and analyse them with Elephant.",
-        epilog="ann2neo COMMAND --help shows an example of each command.",
+    return parser(
+        {
+            "demo": _demo,
+            "record": _record,
+            "summarize": _summarize,
+            "merge": _merge,
+            "info": _info,
+            "convert": _convert,
+            "plot": _plot,
+        }
     )
-    parser.add_argument("--version", action="version", version=f"ann2neo {__version__}")
-    parser.set_defaults(run=None)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-
-    def command(name: str, run: Callable[..., int], text: str, *examples: str) -> argparse.ArgumentParser:
-        own = commands.add_parser(
-            name,
-            help=text,
-            description=f"{text[0].upper()}{text[1:]}.",
-            epilog="\n  ".join(["example:", *examples]),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        own.add_argument("--traceback", action="store_true", help="show where in the code an error arose")
-        own.set_defaults(run=run)
-        return own
-
-    _demo_arguments(
-        command("demo", _demo, "train, record and compare three small networks", "ann2neo demo --output demo")
-    )
-    _record_arguments(
-        command(
-            "record",
-            _record,
-            "show stimuli to a network and save which units spike",
-            "ann2neo record --model resnet18 --data fashion-mnist --units 200 --stimuli 2000 \\",
-            "    --output resnet18.nwb",
-            "ann2neo record --model mypackage.models:trained --data images/ --size 224 \\",
-            "    --layers 'block*.relu' --threshold quantile:0.9 --output mine.nix",
-        )
-    )
-    _summarize_arguments(
-        command(
-            "summarize",
-            _summarize,
-            "print the statistics of a recording, layer by layer",
-            "ann2neo summarize resnet18.nwb --window 50 --units-csv units.csv",
-        )
-    )
-    info = command("info", _info, "tell what a recording holds", "ann2neo info resnet18.nwb")
-    info.add_argument("file", help="a recording: .nwb, .nix, .pkl or .mat")
-    _trust_argument(info)
-
-    convert = command(
-        "convert",
-        _convert,
-        "save a recording in another format",
-        "ann2neo convert resnet18.nwb resnet18.mat",
-    )
-    convert.add_argument("input", help="a recording: .nwb, .nix, .pkl or .mat")
-    convert.add_argument("output", help="where to; its suffix names the format")
-    _trust_argument(convert)
-    _overwrite_argument(convert)
-
-    plot = command(
-        "plot",
-        _plot,
-        "draw recordings: rasters, distributions of rates, Fano factors",
-        "ann2neo plot untrained.nwb trained.nwb --output both.png",
-    )
-    plot.add_argument("files", nargs="+", metavar="file", help="recordings: .nwb, .nix, .pkl or .mat")
-    plot.add_argument("-o", "--output", help="figure: .png, .pdf, .svg … (default: FILE.png)")
-    _window_argument(plot)
-    _trust_argument(plot)
-    _overwrite_argument(plot)
-    return parser
-
-
-def _trust_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--trust", action="store_true", help="open .pkl, which can run any code")
-
-
-def _window_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--window", type=int, metavar="N", help="bins in a counting window (default: 100, or a whole trial)"
-    )
-
-
-def _overwrite_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
-
-
-def _demo_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", default="ann2neo-demo", help="folder (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-
-
-def _record_arguments(parser: argparse.ArgumentParser) -> None:
-    network = parser.add_argument_group("network")
-    network.add_argument(
-        "--model",
-        required=True,
-        help="a torchvision model, say resnet18, or package.module:name of an nn.Module or of a function "
-        "that returns one (modules in the current folder too)",
-    )
-    network.add_argument("--weights", help="of a torchvision model, say DEFAULT; random without")
-    network.add_argument("--layers", nargs="+", help="names or globs (default: every activation module)")
-    network.add_argument("--units", type=int, metavar="N", help="sample N units in each layer (default: all)")
-    network.add_argument(
-        "--threshold",
-        default="0",
-        help="a unit spikes when its activation exceeds this: a number (default: 0), quantile:Q, or "
-        "zscore:K (standard deviations above the mean), unit by unit",
-    )
-    network.add_argument(
-        "--calibration",
-        type=int,
-        metavar="N",
-        help="stimuli on which quantile and zscore are calibrated; others than those recorded "
-        f"(default: {CALIBRATION})",
-    )
-    network.add_argument("--device", help="say cuda (default: where the model is)")
-    network.add_argument("--allow-nan", action="store_true", help="count NaN as no spike, and go on")
-    stimuli = parser.add_argument_group("stimuli")
-    stimuli.add_argument(
-        "--data",
-        required=True,
-        help="digits, fashion-mnist, mnist, kmnist, cifar10, cifar100, svhn; a folder of images (in one "
-        "subfolder for each class, or none); a .npy, .npz (x, y) or .pt file of stimuli",
-    )
-    stimuli.add_argument("--root", help="folder of a data set known by name (default: data)")
-    stimuli.add_argument("--download", action="store_true", help="download the data set if it is not there")
-    stimuli.add_argument("--split", choices=("test", "train"), help="part of the data set (default: test)")
-    stimuli.add_argument("--stimuli", type=int, metavar="N", help="how many to show (default: all)")
-    stimuli.add_argument("--no-shuffle", action="store_true", help="show them in the order of the data")
-    stimuli.add_argument(
-        "--size",
-        type=int,
-        help="scale images to this many pixels. Default: as the weights want it; for torchvision models "
-        f"without weights {SIZE}, which two CPU cores show to resnet18 at about 100 a second (224 takes "
-        "seven times as long); as they are for other models",
-    )
-    stimuli.add_argument(
-        "--channels", type=int, choices=(1, 3), help="make images grey or coloured (default: as for --size)"
-    )
-    stimuli.add_argument(
-        "--as-is",
-        action="store_true",
-        help="torchvision models: the stimuli are ready; no scaling, no normalisation",
-    )
-    stimuli.add_argument("--batch-size", type=int, default=128, metavar="N", help="default: %(default)s")
-    time = parser.add_argument_group("pseudo-time")
-    time.add_argument(
-        "--bin-size", type=float, default=1.0, metavar="MS", help="duration of a presentation (default: 1)"
-    )
-    time.add_argument("--trials", type=int, default=1, metavar="N", help="divide into N trials (default: 1)")
-    time.add_argument(
-        "--time-dim", type=int, metavar="D", help="the layers' dimension that is time within a stimulus"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="for random weights, order and units (default: %(default)s)"
-    )
-    parser.add_argument("-o", "--output", required=True, help="a .nwb, .nix, .pkl or .mat file")
-    _overwrite_argument(parser)
-
-
-def _summarize_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", help="a recording: .nwb, .nix, .pkl or .mat")
-    _window_argument(parser)
-    parser.add_argument(
-        "--engine",
-        default="raster",
-        choices=("raster", "elephant"),
-        help="elephant calls Elephant's functions, for the same values (default: raster)",
-    )
-    parser.add_argument("--units-csv", metavar="FILE", help="save the table of all units")
-    parser.add_argument("--layers-csv", metavar="FILE", help="save the table of layers")
-    _overwrite_argument(parser)
-    _trust_argument(parser)
 
 
 # -- record ------------------------------------------------------------------------------------------
@@ -364,7 +201,7 @@ def _model(args: argparse.Namespace) -> tuple[nn.Module, Preparation]:
 def _stimuli(
     args: argparse.Namespace, prepare: Preparation, by_rule: bool
 ) -> tuple[StimulusSet, StimulusSet | None]:
-    """Return the stimuli to record and, for threshold rules, others to calibrate on."""
+    """Return the stimuli to show and, for threshold rules, others to calibrate on."""
     from .data import load_data
 
     data = load_data(
@@ -389,7 +226,7 @@ def _stimuli(
             f"--stimuli {args.stimuli or 'all'}{and_calibration}, but {args.data} has {len(data)} stimuli"
         )
     if args.trials > n_stimuli:
-        raise ValueError(f"--trials {args.trials}, but only {n_stimuli} stimuli are to be recorded")
+        raise ValueError(f"--trials {args.trials}, but only {n_stimuli} stimuli are to be shown")
     return data[:n_stimuli], data[n_stimuli : n_stimuli + n_calibration] if by_rule else None
 
 
@@ -403,8 +240,217 @@ def _origin(args: argparse.Namespace, stimuli: StimulusSet) -> dict[str, Any]:
         "stimulus_shape": list(stimuli.shape),
         "shuffled": not args.no_shuffle,
         "classes": list(stimuli.classes) or None,
+        "autocast": "bfloat16" if getattr(args, "amp", False) else None,
+        "memory_format": "channels_last" if getattr(args, "channels_last", False) else None,
     }
     return {name: value for name, value in told.items() if value is not None}
+
+
+# -- summarize ---------------------------------------------------------------------------------------
+
+ANY_FILE = {"run", "traceback", "files", "units_table", "layers_table", "overwrite"}
+"""Arguments of ``summarize`` for every file."""
+
+RECORDING = ANY_FILE | {"window", "engine", "trust"}
+"""Arguments of ``summarize`` for recordings."""
+
+
+def _summarize(args: argparse.Namespace) -> int:
+    if bool(args.files) == bool(args.model):
+        raise ValueError("name files to summarize, or else a network by --model and stimuli by --data")
+    return _summarize_files(args) if args.files else _summarize_model(args)
+
+
+def _refuse(args: argparse.Namespace, names: Iterable[str], reason: str) -> None:
+    """Raise if one of these arguments was given."""
+    for name in sorted(names):
+        if getattr(args, name) is not None and getattr(args, name) is not False:
+            raise ValueError(f"--{name.replace('_', '-')} {reason}")
+
+
+def _summarize_files(args: argparse.Namespace) -> int:
+    from .io import load
+    from .summary import Summary
+
+    _refuse(args, vars(args).keys() - RECORDING, "is for a network (--model), not for files")
+    if len(args.files) > 1:
+        _refuse(args, ("units_table", "layers_table"), "is for one file: name one")
+    _check_outputs(args)
+    saved = [file for file in args.files if file.lower().endswith(".npz")]
+    if saved:
+        _refuse(args, RECORDING - ANY_FILE, f"is for recordings; {saved[0]} is a summary, made as it is")
+    for i, file in enumerate(args.files):
+        if i:
+            print()
+        if file in saved:
+            _save_and_show(Summary.load(file), args, f"{file}: ")
+        else:
+            recording = load(file, trust=args.trust)
+            engine = args.engine or "raster"
+            summary = recording.summarize(args.window, engine, progress=sys.stderr.isatty())
+            summary.annotations = dict(recording.annotations)
+            _save_and_show(summary, args, f"{file}: {recording!r}\n")
+    return 0
+
+
+def _summarize_model(args: argparse.Namespace) -> int:
+    from .distributed import merge_ranks, process_group
+
+    _refuse(args, RECORDING - ANY_FILE - {"window"}, "is for recordings in files, not for --model")
+    if args.data is None:
+        raise ValueError(f"--model {args.model}: give the stimuli to show as --data")
+    for name, value in DEFAULTS.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    with process_group(args.device) as process:
+        if process.is_first:
+            _check_outputs(args)
+        summary, status = _summarize_part(args, process)
+        if process.n_ranks > 1:
+            if status:
+                raise KeyboardInterrupt if status == 130 else RuntimeError("its part is incomplete")
+            summary = merge_ranks(summary)
+    if summary is None:
+        return 0
+    if status:
+        _say(f"what follows is of the {summary.n_bins} bins added up until then")
+    _save_and_show(summary, args, f"{args.model}: ")
+    return status
+
+
+def _summarize_part(args: argparse.Namespace, process: Process) -> tuple[Summary | None, int]:
+    """Return the summary of the stimuli that are this process's to show, and the exit status."""
+    from .distributed import stretch
+    from .streaming import SummaryError, summarize
+
+    part, n_parts = _part(args, process)
+    threshold = _threshold(args.threshold)
+    model, prepare = _model(args)
+    stimuli, calibration = _stimuli(args, prepare, by_rule=not isinstance(threshold, float))
+    first, stop = stretch(len(stimuli), args.batch_size, part, n_parts)
+    if first == stop:
+        _say(f"no batch of {args.batch_size} stimuli is left for part {part + 1} of {n_parts}")
+        return None, 0
+    try:
+        with _precision(args, model, process):
+            summary = summarize(
+                model,
+                stimuli[first:stop],
+                args.layers,
+                window=args.window,
+                units=args.units,
+                threshold=threshold,
+                calibration=calibration,
+                bin_size=args.bin_size,
+                n_trials=args.trials,
+                time_dim=args.time_dim,
+                start=first,
+                n_stimuli=len(stimuli),
+                isi_histogram=args.isi_histogram,
+                backend=args.backend,
+                checkpoint=_own_checkpoint(args.checkpoint, process),
+                batch_size=args.batch_size,
+                device=process.device,
+                progress=process.is_first and sys.stderr.isatty(),
+                seed=args.seed,
+                allow_nan=args.allow_nan,
+                annotations=_origin(args, stimuli),
+            )
+    except SummaryError as error:
+        _say(f"error: {_in_words(error.__cause__ or error)}")
+        return error.summary, 1
+    return summary, 130 if summary.annotations.get("interrupted") else 0
+
+
+def _part(args: argparse.Namespace, process: Process) -> tuple[int, int]:
+    """Return which part of the stimuli is this process's, counted from 0, and of how many."""
+    if process.n_ranks > 1:
+        _refuse(args, ["part"], f"{args.part}: {process.n_ranks} processes have a part each already")
+        return process.rank, process.n_ranks
+    found = re.fullmatch(r"(\d+)/(\d+)", args.part or "1/1")
+    part, n_parts = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= part <= n_parts:
+        raise ValueError(f"--part {args.part}: give I/N, the Ith of N parts, from 1/N to N/N")
+    return part - 1, n_parts
+
+
+def _precision(args: argparse.Namespace, model: nn.Module, process: Process) -> torch.autocast:
+    """Lay the model out as asked for, and return what it is to be run in."""
+    import torch
+
+    if args.channels_last:
+        if not any(parameter.ndim == 4 for parameter in model.parameters()):
+            raise ValueError(f"--channels-last: {args.model} has no weights of two-dimensional convolutions")
+        model.to(memory_format=torch.channels_last)
+    home = next((parameter.device for parameter in model.parameters()), "cpu")
+    where = torch.device(process.device or home)
+    return torch.autocast(where.type, torch.bfloat16, enabled=args.amp)
+
+
+def _own_checkpoint(file: str | None, process: Process) -> Path | None:
+    """Return the checkpoint of a process; among other processes it would have another stretch."""
+    if file is None or process.n_ranks == 1:
+        return None if file is None else Path(file)
+    return Path(file).with_stem(f"{Path(file).stem}-rank{process.rank}of{process.n_ranks}")
+
+
+def _merge(args: argparse.Namespace) -> int:
+    from .parts import merge_files
+
+    _check_outputs(args)
+    summary = merge_files(args.files)
+    if lacking := _lacking(summary):
+        _say(f"warning: parts are lacking: these are the {lacking}")
+    _save_and_show(summary, args)
+    return 0
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Raise if what is to be saved cannot be, before the work is done."""
+    from .io import check_can_be_written
+    from .parts import check_can_be_kept
+    from .tables import check_can_be_tabled
+
+    if args.output is not None:
+        check_can_be_kept(Path(args.output))
+        check_can_be_written(args.output, overwrite=args.overwrite)
+    for table in filter(None, (args.units_table, args.layers_table)):
+        check_can_be_tabled(table, overwrite=args.overwrite)
+
+
+def _save_and_show(summary: Summary, args: argparse.Namespace, source: str = "") -> None:
+    """Save what is to be saved of a summary, itself first: its tables take memory; then print them."""
+    from .report import report
+    from .tables import save_table
+
+    saved = []
+    if args.output is not None:
+        saved.append(summary.save(args.output))
+    fit = summary.fit_poisson()
+    for path, ours, of_fit in (
+        (args.units_table, summary.units, fit.units),
+        (args.layers_table, summary.layers, fit.layers),
+    ):
+        if path is not None:
+            saved.append(save_table(_with_new_columns(ours, of_fit), path, overwrite=args.overwrite))
+    print(f"{source}{summary!r}")
+    if lacking := _lacking(summary):
+        print(lacking)
+    if saved:
+        print("saved as", ", ".join(map(str, saved)))
+    print(f"\n{report(summary, fit, summary.annotations.get('shuffled'))}")
+
+
+def _lacking(summary: Summary) -> str:
+    """Tell which bins a summary is of, if not of the whole presentation."""
+    planned = sum(summary.trial_bins) if isinstance(summary.trial_bins, tuple) else summary.stop
+    if summary.start == 0 and summary.stop == planned:
+        return ""
+    return f"bins {summary.start} to {summary.stop - 1} of {planned}"
+
+
+def _with_new_columns(table: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
+    return table.join(more[[name for name in more.columns if name not in table.columns]])
 
 
 # -- the other commands ------------------------------------------------------------------------------
@@ -415,29 +461,6 @@ def _demo(args: argparse.Namespace) -> int:
 
     run(args.output, seed=args.seed, progress=True)
     return 0
-
-
-def _summarize(args: argparse.Namespace) -> int:
-    from .io import check_can_be_written, load
-    from .report import report
-
-    tables = [Path(file) for file in (args.units_csv, args.layers_csv) if file]
-    for path in tables:
-        check_can_be_written(path, overwrite=args.overwrite)
-    recording = load(args.file, trust=args.trust)
-    summary = recording.summarize(args.window, args.engine, progress=sys.stderr.isatty())
-    fit = summary.fit_poisson()
-    print(f"{args.file}: {recording!r}\n{summary!r}\n")
-    print(report(recording, summary, fit))
-    if args.units_csv:
-        _with_new_columns(summary.units, fit.units).to_csv(args.units_csv, index=False)
-    if args.layers_csv:
-        _with_new_columns(summary.layers, fit.layers).to_csv(args.layers_csv, index=False)
-    return 0
-
-
-def _with_new_columns(table: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
-    return table.join(more[[name for name in more.columns if name not in table.columns]])
 
 
 def _info(args: argparse.Namespace) -> int:

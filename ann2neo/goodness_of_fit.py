@@ -152,7 +152,7 @@ def binomial_dispersion(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
     array([0.54, 0.69])
     """
     sums, window = summary.sums, summary.window
-    n_bins = sums.n_windows * window
+    n_bins = np.maximum(1, sums.n_windows * window)  # a part of a presentation can have no whole window
     rarer = np.minimum(sums.sum_counts, n_bins - sums.sum_counts)
     usable = _countable(summary, rarer) & (window > 1)
     return _dispersion(summary, 1 - sums.sum_counts / n_bins, 1 - 1 / max(window, 2), usable)

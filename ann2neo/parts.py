@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import warnings
 import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
 
-from .summary import Summary
+from .summary import OF_ONE_RUN, Summary
 
 ARRAYS = ("units", "threshold", "correlated", "state", "complexity", "coactive", "histogram")
 """What is kept of each layer, besides name and shape."""
@@ -37,9 +41,7 @@ def write_summary(summary: Summary, path: str | os.PathLike[str]) -> Path:
     True
     """
     path = Path(path)
-    _check_suffix(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path} cannot be saved: there is no folder {path.parent}")
+    check_can_be_kept(path)
     state = summary.to("cpu").state_dict()
     layers = state["layers"]
     about = {**state["settings"], "layers": [{"name": a["name"], "shape": a["shape"]} for a in layers]}
@@ -56,6 +58,13 @@ def write_summary(summary: Summary, path: str | os.PathLike[str]) -> Path:
     return path
 
 
+def check_can_be_kept(path: Path) -> None:
+    """Raise what :func:`write_summary` would raise, before the work is done whose result is to be kept."""
+    _check_suffix(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be saved: there is no folder {path.parent}")
+
+
 def read_summary(path: str | os.PathLike[str]) -> Summary:
     """Read a summary that :func:`write_summary` wrote.
 
@@ -66,20 +75,69 @@ def read_summary(path: str | os.PathLike[str]) -> Summary:
     ValueError
         If the suffix is not ``.npz``, or the file is damaged or holds no summary.
     """
-    path = Path(path)
+    with _contents(Path(path)) as file:
+        return Summary.from_state_dict(_state(file))
+
+
+def merge_files(paths: Iterable[str | os.PathLike[str]]) -> Summary:
+    """Merge the parts of one stretch that files hold, named in any order; two at a time are in memory.
+
+    Parts whose annotations differ, say in the data set, are merged with a warning.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If a part is lacking or there twice, parts differ in settings, layers or thresholds, or a file is
+        damaged: the files are named.
+
+    Examples
+    --------
+    >>> x = torch.rand(300, 5) - 0.5
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for i in (0, 100, 200):
+    ...         _ = Summary(7, start=i).update({"relu": x[i : i + 100]}).save(f"{folder}/{i}.npz")
+    ...     merge_files(Path(folder).iterdir()).units.equals(Summary(7).update({"relu": x}).units)
+    True
+    """
+    ordered = sorted(map(Path, paths), key=_place)
+    if not ordered:
+        raise ValueError("there is nothing to merge: name at least one file")
+    whole = read_summary(ordered[0])
+    for before, path in pairwise(ordered):
+        part = read_summary(path)
+        try:
+            merged = whole.merge(part)
+        except ValueError as error:
+            raise ValueError(f"{before} and {path}: {error}") from error
+        for name in sorted((whole.annotations.keys() | part.annotations.keys()) - {*OF_ONE_RUN}):
+            one, other = whole.annotations.get(name), part.annotations.get(name)
+            if one != other:
+                warnings.warn(f"{before} and {path} differ in {name}: {one} and {other}", stacklevel=2)
+        whole = merged
+    return whole
+
+
+def _place(path: Path) -> tuple[int, int]:
+    """Return first bin and number of bins of the summary in a file."""
+    with _contents(path) as file:
+        about = json.loads(str(file["about"]))
+        return about["start"], about["n_bins"]
+
+
+@contextmanager
+def _contents(path: Path) -> Iterator[Any]:
     _check_suffix(path)
     with path.open("rb") as opened:
-        return _read(path, opened)
-
-
-def _read(path: Path, opened: BinaryIO) -> Summary:
-    try:
-        with np.load(opened, allow_pickle=False) as file:
-            return Summary.from_state_dict(_state(file))
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, OSError, TypeError) as error:
-        raise ValueError(
-            f"{path} is damaged, incomplete, or not a summary of ann2neo ({type(error).__name__}: {error})"
-        ) from error
+        try:
+            with np.load(opened, allow_pickle=False) as file:
+                yield file
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, OSError, TypeError) as error:
+            raise ValueError(
+                f"{path} is damaged, incomplete, or not a summary of ann2neo "
+                f"({type(error).__name__}: {error})"
+            ) from error
 
 
 def _state(file: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The statistics of a recording as text: two tables, and what to keep in mind when reading them."""
+"""The statistics of a summary as text: three tables, and what to keep in mind when reading them."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ from typing import TYPE_CHECKING
 
 from .goodness_of_fit import TESTS
 from .poisson import PoissonFit
-from .recording import Recording
 from .summary import Summary
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def report(recording: Recording, summary: Summary, fit: PoissonFit) -> str:
+def report(summary: Summary, fit: PoissonFit, shuffled: bool | None = None) -> str:
     """Return the statistics and tests of each layer as text of at most 98 columns or so.
 
     Parameters
     ----------
-    recording : Recording
-        The spikes.
     summary : Summary
-        Their statistics: mean and variance over units are shown.
+        The statistics: mean and variance over units are shown, and how units are active together.
     fit : PoissonFit
         Their tests: the fraction of units rejected is shown, of those that could be tested.
+    shuffled : bool, optional
+        Whether the stimuli were shown in random order, if that is known.
 
     Returns
     -------
@@ -32,21 +31,27 @@ def report(recording: Recording, summary: Summary, fit: PoissonFit) -> str:
 
     Examples
     --------
-    >>> from ann2neo.raster import SpikeRaster
+    >>> from ann2neo import Recording, SpikeRaster
     >>> recording = Recording({"relu": SpikeRaster.from_dense([[1, 0, 1, 1], [0, 1, 0, 0]])})
     >>> summary = recording.summarize(2)
-    >>> print(report(recording, summary, summary.fit_poisson()).splitlines()[2])
+    >>> print(report(summary, summary.fit_poisson()).splitlines()[2])
     relu         2   500.0   62500   0.333   0.028   0.667   0.000   0.333   0.000
     """
-    return "\n".join(
-        [
-            *_statistics_table(summary.layers),
-            "",
-            *_tests_table(summary.layers, fit),
-            "",
-            textwrap.fill(_caution(recording), 98),
-        ]
-    )
+    layers = summary.layers
+    lines = _statistics_table(layers)
+    n_windows = summary.layout.n_windows(summary.start, summary.stop)
+    if n_windows < 2:
+        lines.append(
+            f"{'One' if n_windows else 'No'} complete window of {summary.window} bins: a Fano factor needs "
+            "several; give a shorter window=, --window"
+        )
+    lines += ["", *_population_table(layers), ""]
+    lines += _tests_table(layers, fit, no_intervals=not summary.isi_histogram)
+    if not summary.isi_histogram:
+        lines.append(
+            "n/a: tests of intervals need their histogram: isi_histogram=True, --isi-histogram; 2 kB a unit"
+        )
+    return "\n".join([*lines, "", textwrap.fill(_caution(shuffled), 98)])
 
 
 def _number(value: float) -> str:
@@ -65,6 +70,14 @@ def _short(name: str, width: int = 28) -> str:
     return name if len(name) <= width else "…" + name[1 - width :]
 
 
+def _first_columns(layers: pd.DataFrame) -> tuple[str, list[str]]:
+    """Return header and rows of the columns with which every table begins."""
+    names, numbers = [*map(_short, layers["layer"])], [*map(str, layers["n_units"])]
+    width, units_width = max(map(len, names)), max(7, *(len(number) + 2 for number in numbers))
+    rows = [name.ljust(width) + n.rjust(units_width) for name, n in zip(names, numbers, strict=True)]
+    return "layer".ljust(width) + "units".rjust(units_width), rows
+
+
 def _statistics_table(layers: pd.DataFrame) -> list[str]:
     shown = {
         "rate (Hz)": "mean_firing_rate",
@@ -72,41 +85,57 @@ def _statistics_table(layers: pd.DataFrame) -> list[str]:
         "Fano / (1 − p)": "relative_fano_factor",
         "CV of intervals": "cv_isi",
     }
-    width = max(len(_short(name)) for name in layers["layer"])
+    header, starts = _first_columns(layers)
     lines = [
-        "mean and variance over units".ljust(width + 7) + "".join(title.rjust(16) for title in shown),
-        "layer".ljust(width) + "units".rjust(7) + ("mean".rjust(8) + "var".rjust(8)) * len(shown),
+        "mean and variance over units".ljust(len(header)) + "".join(title.rjust(16) for title in shown),
+        header + ("mean".rjust(8) + "var".rjust(8)) * len(shown),
     ]
-    for row in layers.to_dict("records"):
+    for start, row in zip(starts, layers.to_dict("records"), strict=True):
         cells = [_number(row[f"{name}_{moment}"]) for name in shown.values() for moment in ("mean", "var")]
-        start = _short(row["layer"]).ljust(width) + str(row["n_units"]).rjust(7)
         lines.append(start + "".join(cell.rjust(8) for cell in cells))
     return lines
 
 
-def _tests_table(layers: pd.DataFrame, fit: PoissonFit) -> list[str]:
+def _population_table(layers: pd.DataFrame) -> list[str]:
+    shown = {
+        "mean": "n_active_mean",
+        "var": "n_active_var",
+        "sparseness": "population_sparseness",
+        "correlation": "correlation_mean",
+    }
+    header, starts = _first_columns(layers)
+    lines = [
+        "units active in a bin, population sparseness, mean correlation of pairs in a sample of units",
+        header + "".join(title.rjust(13) for title in shown),
+    ]
+    for start, row in zip(starts, layers.to_dict("records"), strict=True):
+        lines.append(start + "".join(_number(row[name]).rjust(13) for name in shown.values()))
+    return lines
+
+
+def _tests_table(layers: pd.DataFrame, fit: PoissonFit, no_intervals: bool) -> list[str]:
     tests = sorted(TESTS, key=lambda test: test.process, reverse=True)
-    width = max(len(_short(name)) for name in layers["layer"])
+    header, starts = _first_columns(layers)
     lines = [
         f"% of units (dead: never spike; on: always spike), % rejected of those tested (q < {fit.alpha:g})",
-        " " * (width + 19) + "".join(f"as {test.process.capitalize()}".rjust(13) for test in tests),
-        "layer".ljust(width)
-        + "units".rjust(7)
+        " " * (len(header) + 12) + "".join(f"as {test.process.capitalize()}".rjust(13) for test in tests),
+        header
         + "dead".rjust(6)
         + "on".rjust(6)
         + "".join(("counts" if "dispersion" in test.name else "intervals").rjust(13) for test in tests),
     ]
-    for row, tested in zip(layers.to_dict("records"), fit.layers.to_dict("records"), strict=True):
+    rows = zip(starts, layers.to_dict("records"), fit.layers.to_dict("records"), strict=True)
+    for start, row, tested in rows:
         cells = [_percent(row[f"{name}_fraction"]).rjust(6) for name in ("dead", "always_on")]
-        cells += [_percent(tested[f"{test.name}_rejected"]).rjust(13) for test in tests]
-        lines.append(_short(row["layer"]).ljust(width) + str(row["n_units"]).rjust(7) + "".join(cells))
+        for test in tests:
+            rejected = _percent(tested[f"{test.name}_rejected"])
+            cells.append(("n/a" if no_intervals and test.name.endswith("isi") else rejected).rjust(13))
+        lines.append(start + "".join(cells))
     return lines
 
 
-def _caution(recording: Recording) -> str:
-    told = ""
-    if "shuffled" in recording.annotations:
-        told = f"Stimuli were {'' if recording.annotations['shuffled'] else 'NOT '}shuffled. "
+def _caution(shuffled: bool | None) -> str:
+    told = "" if shuffled is None else f"Stimuli were {'' if shuffled else 'NOT '}shuffled. "
     return (
         f"{told}Shuffled stimuli make a unit's train exchangeable: its Fano factor and CV then follow from "
         "its spike probability p, as 1 − p and √(1 − p), and tell nothing else about it; networks differ in "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
 import zlib
@@ -16,7 +17,7 @@ from tqdm import tqdm
 
 from .batches import batches, number_of_stimuli
 from .hooks import Layer
-from .parts import read_summary, write_summary
+from .parts import check_can_be_kept, read_summary, write_summary
 from .probe import Probe, as_annotation, calibrated, check_shown, evaluation
 from .raster import divide
 from .recording import as_json
@@ -24,6 +25,9 @@ from .summary import SETTINGS, Summary
 from .threshold import needs_calibration
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
+
+NOT_COMPARED = {"n_batches", "n_steps", "interrupted", "threshold"}
+"""What may differ from a checkpoint that is continued; thresholds are compared unit by unit."""
 
 
 class SummaryError(RuntimeError):
@@ -68,7 +72,9 @@ class _Sink:
     def make(self, n_steps: int) -> Summary:
         """Return an empty summary for stimuli of so many steps."""
         bins = None if self.trials is None else tuple(n * n_steps for n in self.trials)
-        window = self.settings["window"] or min(100, *(bins or (100,)))
+        window = self.settings["window"]
+        if window is None:
+            window = min(100, *(bins or (100,)))
         return Summary(**{**self.settings, "window": window}, trial_bins=bins, start=self.start * n_steps)
 
     @property
@@ -123,13 +129,13 @@ def summarize(
     start, n_stimuli : int
         Where the stimuli are a part of a longer presentation: how many come before them, and how many there
         are in all, by which trials are divided. The summaries of adjacent parts
-        :meth:`merge <ann2neo.Summary.merge>` into that of the whole.
+        :meth:`merge <ann2neo.Summary.merge>` into that of the whole: see :mod:`ann2neo.distributed`.
     isi_histogram, n_correlated, backend
         As for :class:`ann2neo.Summary`.
     checkpoint : path, optional
         A ``.npz`` file, written once a minute and at the end. If it exists, the stimuli that it holds are
         passed over and the run goes on from there, to the same numbers; give the same stimuli in the same
-        order and batches.
+        order and batches, and the same annotations.
     batch_size, device, progress, seed, allow_nan, annotations
         As for :func:`ann2neo.record`.
 
@@ -165,7 +171,7 @@ def summarize(
     known = number_of_stimuli(stimuli) if n_stimuli is None else n_stimuli
     if n_trials != 1 and known is None:
         raise ValueError(f"n_trials={n_trials}: give n_stimuli=, as the stimuli do not tell their number")
-    trials = None if n_trials == 1 else divide(known or 0, n_trials)
+    trials = None if n_trials == 1 and n_stimuli is None else divide(known or 0, n_trials)
     settings = {
         "window": window,
         "bin_size": bin_size,
@@ -178,12 +184,14 @@ def summarize(
     about = {"model": type(model).__name__, "threshold": as_annotation(threshold), **(annotations or {})}
     as_json(about)  # what cannot be kept is refused before the work is done
     path = None if checkpoint is None else Path(checkpoint)
+    if path is not None:
+        check_can_be_kept(path)
     with evaluation(model, device) as where:
         n_done = 0
-        if path is not None:
+        if path is not None or start or n_stimuli is not None:  # others must be able to tell the model
             about["parameters_crc32"] = _crc32(model)
-            if path.exists():
-                n_done = _resume(path, sink, about, batch_size)
+        if path is not None and path.exists():
+            n_done = _resume(path, sink, about, batch_size)
         if needs_calibration(threshold):
             threshold = calibrated(model, calibration, threshold, batch_size, where, selection, allow_nan)
         probe = Probe(model, threshold=threshold, allow_nan=allow_nan, into=[sink], **selection)
@@ -252,20 +260,21 @@ class _Progress:
 def _resume(path: Path, sink: _Sink, about: Mapping[str, Any], batch_size: int) -> int:
     """Take up a checkpoint; return the number of batches that are in it."""
     summary = read_summary(path)
-    then = summary.annotations
-    sink.n_steps = then.get("n_steps", 1)
+    sink.n_steps = summary.annotations.get("n_steps", 1)
     planned = sink.make(sink.n_steps)
-    now = {**{name: getattr(planned, name) for name in SETTINGS}, "start": planned.start}
-    now |= {"batch_size": batch_size, "parameters_crc32": about["parameters_crc32"]}
-    of_file = {name: then.get(name, getattr(summary, name, None)) for name in now}
-    for name, value in now.items():
-        if of_file[name] != value:
+    about = {"batch_size": batch_size, **json.loads(as_json(about))}
+    then, now = (
+        {**told, **{name: getattr(each, name) for name in (*SETTINGS, "start")}}
+        for told, each in ((summary.annotations, summary), (about, planned))
+    )
+    for name in sorted({**now, **then}.keys() - NOT_COMPARED):
+        if then.get(name) != now.get(name):
             raise ValueError(
-                f"{path} cannot be continued: {name} was {of_file[name]}, now it is {value}. Run with what "
-                "it was, or name another checkpoint"
+                f"{path} cannot be continued: {name} was {then.get(name)}, now it is {now.get(name)}. Run "
+                "with what it was, or name another checkpoint"
             )
     sink.summary = summary
-    return then["n_batches"]
+    return summary.annotations["n_batches"]
 
 
 def _crc32(model: nn.Module) -> int:

@@ -33,6 +33,9 @@ ENGINES = ("raster", "elephant")
 MOST_BINS = 3_037_000_499
 """Bins of the longest stretch, √2⁶³: a squared interval or count of spikes may be its square."""
 
+OF_ONE_RUN = ("interrupted", "n_batches", "batch_size", "n_steps")
+"""Annotations of a run and its checkpoint, which a merged summary has not."""
+
 SETTINGS = ("window", "bin_size", "trial_bins", "isi_histogram", "n_correlated", "seed")
 
 
@@ -305,6 +308,10 @@ class Summary:
         assert other._complexity is not None
         whole._complexity = self._complexity + other._complexity.to(self._complexity.device)
         whole.n_bins, whole.n_nan = self.n_bins + other.n_bins, self.n_nan + other.n_nan
+        for name in OF_ONE_RUN:
+            whole.annotations.pop(name, None)
+        if other.annotations.get("interrupted"):
+            whole.annotations["interrupted"] = True
         return whole
 
     def _check_fits(self, other: Summary) -> None:
@@ -321,6 +328,12 @@ class Summary:
             )
         if not self.n_bins or not other.n_bins:
             return
+        one, two = (part.annotations.get("parameters_crc32") for part in (self, other))
+        if None not in (one, two) and one != two:
+            raise ValueError(
+                f"cannot merge: the models had other parameters (parameters_crc32 {one} and {two}): give "
+                "all runs the same weights, or the same seed for random ones"
+            )
         if list(self._layers) != list(other._layers):
             raise ValueError(
                 f"cannot merge: one summary has the layers {list(self._layers)}, the other "
