@@ -14,7 +14,7 @@ from test_summary import assert_same_sums
 from torch import nn
 
 import ann2neo
-from ann2neo import Probe, Quantile, Summary, SummaryError, merge, record, summarize, streaming
+from ann2neo import Probe, Quantile, Summary, SummaryError, merge, record, streaming, summarize
 
 
 @pytest.fixture
@@ -214,9 +214,8 @@ def test_checkpoints_of_other_runs_are_refused(model, images, tmp_path):
 
 def test_nan_after_the_first_batch_keeps_what_was_added(model, images):
     images[150, 0, 0, 0] = float("nan")
-    with pytest.raises(
-        SummaryError, match="stopped after 128 bins.*layer '1' gives NaN for stimulus 150"
-    ) as e:
+    told = r"stopped after 128 bins.*layer '1' gives NaN for stimulus 150"
+    with pytest.raises(SummaryError, match=told) as e:
         summarize(model, images, window=20)
     assert_same_sums(e.value.summary, summarize(model, images[:128], window=20))
     assert e.value.summary.annotations["interrupted"]

@@ -1,6 +1,7 @@
 """Laws 1 and 2 on streamed summaries: Elephant's numbers by every back end, and a monoid in time."""
 
 import pickle
+from itertools import pairwise
 
 import elephant.spike_train_correlation
 import elephant.statistics
@@ -161,8 +162,7 @@ def test_any_split_merges_to_the_whole_bit_for_bit(data):
     cuts = data.draw(st.sets(st.integers(0, len(spikes)), max_size=6))
     edges = [0, *sorted(cuts), len(spikes)]
     parts = [
-        streamed(activations[a:b], ragged(data.draw, b - a), start=a, **given_)
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
+        streamed(activations[a:b], ragged(data.draw, b - a), start=a, **given_) for a, b in pairwise(edges)
     ]
     while len(parts) > 1:  # in any order of brackets
         i = data.draw(st.integers(0, len(parts) - 2))
