@@ -1,6 +1,8 @@
 """ann2neo: artificial networks as Neo spike trains, analysed with Elephant."""
 
+from .inventory import layers
 from .io import load, save
+from .monitor import Monitor
 from .poisson import PoissonFit
 from .probe import Probe, RecordingError, calibrate, record
 from .raster import SpikeRaster, Stimuli
@@ -12,6 +14,7 @@ from .threshold import Quantile, ZScore
 __version__ = "0.1.0"
 
 __all__ = [
+    "Monitor",
     "PoissonFit",
     "Probe",
     "Quantile",
@@ -23,6 +26,7 @@ __all__ = [
     "SummaryError",
     "ZScore",
     "calibrate",
+    "layers",
     "load",
     "merge",
     "record",

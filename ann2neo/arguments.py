@@ -81,6 +81,14 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
             "ann2neo merge part-*.npz -o whole.npz --units-table units.parquet",
         )
     )
+    _layers_arguments(
+        command(
+            "layers",
+            "list what can be recorded in a network",
+            "ann2neo layers --model resnet18",
+            "ann2neo layers --model mypackage.models:trained --input-shape 1 28 28",
+        )
+    )
     info = command("info", "tell what a recording holds", "ann2neo info resnet18.nwb")
     info.add_argument("file", help="a recording: .nwb, .nix, .pkl or .mat")
     _trust_argument(info)
@@ -167,6 +175,24 @@ def _network_arguments(parser: argparse.ArgumentParser, required: bool) -> None:
     network.add_argument("--seed", type=int, help="for random weights, order and units (default: 0)")
 
 
+def _layers_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        required=True,
+        help="a torchvision model, say resnet18, or package.module:name of an nn.Module or of a function "
+        "that returns one (modules in the current folder too)",
+    )
+    parser.add_argument(
+        "--input-shape",
+        nargs="+",
+        type=int,
+        metavar="N",
+        help=f"shape of one stimulus, of which random ones are shown (default: 3 {SIZE} {SIZE}, or as large "
+        "as the model wants it)",
+    )
+    parser.add_argument("--device", help="say cuda (default: where the model is)")
+
+
 def _stimuli_arguments(parser: argparse.ArgumentParser, required: bool) -> None:
     stimuli = parser.add_argument_group("stimuli")
     stimuli.add_argument(
@@ -203,7 +229,11 @@ def _time_arguments(parser: argparse.ArgumentParser) -> None:
     time.add_argument("--bin-size", type=float, metavar="MS", help="duration of a presentation (default: 1)")
     time.add_argument("--trials", type=int, metavar="N", help="divide into N trials (default: 1)")
     time.add_argument(
-        "--time-dim", type=int, metavar="D", help="the layers' dimension that is time within a stimulus"
+        "--time-dim",
+        type=lambda text: text if text == "calls" else int(text),
+        metavar="D",
+        help="the layers' dimension that is time within a stimulus, each step a bin; calls: each call of a "
+        "module in a forward pass is a step",
     )
 
 

@@ -115,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
             "record": _record,
             "summarize": _summarize,
             "merge": _merge,
+            "layers": _layers,
             "info": _info,
             "convert": _convert,
             "plot": _plot,
@@ -146,6 +147,7 @@ def _record(args: argparse.Namespace) -> int:
             n_trials=args.trials,
             time_dim=args.time_dim,
             ids=stimuli.ids,
+            array_annotations=stimuli.array_annotations,
             batch_size=args.batch_size,
             device=args.device,
             progress=sys.stderr.isatty(),
@@ -460,6 +462,25 @@ def _demo(args: argparse.Namespace) -> int:
     from .demo import run
 
     run(args.output, seed=args.seed, progress=True)
+    return 0
+
+
+def _layers(args: argparse.Namespace) -> int:
+    import torch
+
+    from .inventory import layers
+    from .models import load_model
+
+    model, _ = load_model(args.model)
+    size = getattr(model, "image_size", SIZE)
+    shape = args.input_shape or [3, size, size]
+    if min(shape) < 1:
+        raise ValueError(f"--input-shape {' '.join(map(str, shape))}: give whole numbers, at least 1")
+    table = layers(model, torch.randn(2, *shape), device=args.device)
+    table["shape"] = [" × ".join(map(str, each)) for each in table["shape"]]
+    print(table.to_string(index=False))
+    chosen = table[table.by_default]
+    print(f"\nrecorded by default: {len(chosen)} layers, {chosen.n_units.sum()} units")
     return 0
 
 

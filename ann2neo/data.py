@@ -152,6 +152,8 @@ class StimulusSet(Dataset):
         Names of the classes 0, 1, …, where they are known.
     prepare : Preparation
         What is done to each stimulus.
+    files : tuple of str
+        For each id the name of its file in the folder, where it has one.
     """
 
     name: str
@@ -160,6 +162,12 @@ class StimulusSet(Dataset):
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
     prepare: Callable[[torch.Tensor], torch.Tensor] = Preparation()
+    files: tuple[str, ...] = ()
+
+    @property
+    def array_annotations(self) -> dict[str, np.ndarray]:
+        """What else is known of each stimulus, for :func:`ann2neo.record`: its ``file`` in a folder."""
+        return {"file": np.array(self.files)[self.ids]} if self.files else {}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -424,6 +432,7 @@ def _image_folder(path: Path) -> StimulusSet:
         np.arange(len(files)),
         np.array([label for _, label in in_classes], np.int64) if in_classes else None,
         tuple(classes) if in_classes else (),
+        files=tuple(file.relative_to(path).as_posix() for file in files),
     )
 
 

@@ -1,218 +1,45 @@
-"""Forward hooks on a live model: which modules, under which names, and what each gives in one pass."""
+"""Forward hooks on a live model: what each selected place gives in one pass."""
 
 from __future__ import annotations
 
-import re
+import threading
 import warnings
-import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.modules import activation
+from torch.nn.utils.rnn import PackedSequence
 
-NOT_SPIKING = (
-    nn.MultiheadAttention,
-    nn.Softmin,
-    nn.Softmax,
-    nn.Softmax2d,
-    nn.LogSoftmax,
+from .functions import ACTIVATIONS, FunctionCalls, is_activation, name_of
+from .selection import (
+    Layer,
+    Selection,
+    TimeDim,
+    check_keys,
+    gives_spikes,
+    model_names,
+    module_paths,
+    unwrapped,
+    what_there_is,
 )
-"""Modules that torch files under activations but that normalise or attend over units."""
-
-ACTIVATIONS = tuple(
-    module
-    for module in (getattr(activation, name) for name in activation.__all__)
-    if module not in NOT_SPIKING
-)
-"""Module types recorded when no layers are named."""
+from .steps import into_bins
 
 
-@dataclass(eq=False)
-class Layer:
-    """One place in the model that fires once in every forward pass.
-
-    Parameters
-    ----------
-    name : str
-        Name of the module; ``relu_1`` if it is the second firing of ``relu`` in a pass.
-    modules : tuple of str
-        Names under which the model knows the module.
-    shape : tuple of int
-        Shape of its activation in one bin.
-    units : numpy.ndarray
-        int64, indices of the recorded units in the flattened activation.
-    """
-
-    name: str
-    modules: tuple[str, ...]
-    shape: tuple[int, ...]
-    units: np.ndarray
-
-    @property
-    def all_units(self) -> bool:
-        """Whether every unit of the layer is recorded."""
-        return len(self.units) == int(np.prod(self.shape))
-
-    def recorded(self, activation: torch.Tensor) -> torch.Tensor:
-        """Return the recorded units' part, (n_bins, n_recorded_units), of an activation (n_bins, *shape)."""
-        flat = activation.reshape(len(activation), int(np.prod(self.shape)))
-        return flat if self.all_units else flat[:, torch.from_numpy(self.units).to(flat.device)]
-
-
-@dataclass
-class Selection:
-    """Which layers and units of a model to look at; the arguments of :func:`ann2neo.record`.
-
-    Examples
-    --------
-    >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
-    >>> list(Selection().modules(model)), list(Selection("*").modules(model))
-    (['1'], ['0', '1'])
-    """
-
-    layers: Any = None
-    units: Any = None
-    time_dim: int | None = None
-    seed: int = 0
-    _patterns: list[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        given = self.layers
-        if not isinstance(given, Iterable) or isinstance(given, str | type):
-            given = [] if given is None else [given]
-        given = list(given)
-        self._types = tuple(entry for entry in given if isinstance(entry, type))
-        self._patterns = [entry for entry in given if isinstance(entry, str)]
-        if len(self._types) + len(self._patterns) != len(given) or (self.layers is not None and not given):
-            raise ValueError(
-                f"layers={self.layers!r}: give names, globs or module types, or None for all activations"
-            )
-        if self.layers is None:
-            self._types = ACTIVATIONS
-
-    def modules(self, model: nn.Module) -> dict[str, nn.Module]:
-        """Return the modules to hook, by name.
-
-        Raises
-        ------
-        ValueError
-            If a name, glob or type matches no module; it lists what there is.
-        """
-        named = model_names(model, aliases=True)
-        leaves = {name: m for name, m in named.items() if next(m.children(), None) is None}
-        chosen: dict[str, nn.Module] = {}
-        for pattern in self._patterns:
-            # 'relu_1' may be the second firing of 'relu' as well as a module of that name
-            stems = (pattern, re.sub(r"_\d+$", "", pattern))
-            found = {n: m for n, m in named.items() if n in stems}
-            # a glob means layers, not their containers, unless it matches containers only
-            found = found or _matched(leaves, stems) or _matched(named, stems)
-            if not found:
-                raise ValueError(f"no layer matches {pattern!r}; {_what_there_is(named)}")
-            chosen |= found
-        if self._types:
-            found = {n: m for n, m in named.items() if isinstance(m, self._types)}
-            if not found:
-                kind = "an activation module" if self.layers is None else f"a {self.layers}"
-                raise ValueError(f"no layer is {kind}; name layers=: {_what_there_is(named)}")
-            chosen |= found
-        wanted = {id(module) for module in chosen.values()}
-        return {name: module for name, module in model_names(model).items() if id(module) in wanted}
-
-    def wants(self, layer: str, modules: tuple[str, ...], module: nn.Module) -> bool:
-        """Tell whether one firing of a hooked module is selected."""
-        return isinstance(module, self._types) or any(
-            _is_named(pattern, layer, *modules) for pattern in self._patterns
-        )
-
-    def unmet(self, layers: Iterable[Layer]) -> list[str]:
-        """Return the names and globs that none of these layers meets."""
-        return unmet(self._patterns, layers)
-
-    def units_of(self, layer: str, shape: tuple[int, ...]) -> np.ndarray:
-        """Return the indices of the units to record in a layer of that shape, in ascending order.
-
-        Raises
-        ------
-        ValueError
-            If an index is out of range, or a layer is missing in a dict of indices.
-        """
-        n_units = int(np.prod(shape))
-        wanted = self.units
-        if isinstance(wanted, Mapping):
-            wanted = next((v for k, v in wanted.items() if fnmatchcase(layer, k) or layer == k), None)
-            if wanted is None:
-                raise ValueError(
-                    f"units has nothing for layer {layer!r}, only for {list(self.units)}: "
-                    "add it, or '*' for all other layers"
-                )
-        if wanted is None or (isinstance(wanted, str) and wanted == "all"):
-            return np.arange(n_units)
-        if isinstance(wanted, int | np.integer) and not isinstance(wanted, bool):
-            if wanted < 1:
-                raise ValueError(f"units={wanted}: give at least one unit a layer")
-            # the layer's name in the seed: a sample does not depend on which other layers are recorded
-            rng = np.random.default_rng([self.seed, zlib.crc32(layer.encode())])
-            return np.sort(rng.choice(n_units, size=min(int(wanted), n_units), replace=False))
-        indices = np.unique(np.asarray(wanted))
-        if indices.dtype.kind not in "iu" or not indices.size:
-            raise ValueError(f"units={wanted!r}: give 'all', a number a layer, or indices of units")
-        if indices[0] < 0 or indices[-1] >= n_units:
-            wrong = indices[0] if indices[0] < 0 else indices[-1]
-            raise ValueError(f"unit {wrong} is out of range: layer {layer!r} has units 0 to {n_units - 1}")
-        return indices.astype(np.int64)
-
-
-def model_names(model: nn.Module, aliases: bool = False) -> dict[str, nn.Module]:
-    """Return the modules of a model by name, itself by the name of its class."""
-    modules = model.named_modules(remove_duplicate=not aliases)
-    return {name or type(model).__name__: module for name, module in modules}
-
-
-def unmet(patterns: Iterable[str], layers: Iterable[Layer]) -> list[str]:
-    """Return the names and globs that are those of none of the layers."""
-    known = [(layer.name, *layer.modules) for layer in layers]
-    return [p for p in patterns if not any(_is_named(p, *names) for names in known)]
-
-
-def _is_named(pattern: str, *names: str) -> bool:
-    return any(name == pattern or fnmatchcase(name, pattern) for name in names)
-
-
-def check_keys(argument: str, by_layer: Mapping[str, Any], layers: Iterable[Layer]) -> None:
-    """Raise if a key of a dict by layer is the name or glob of none of the layers."""
-    layers = list(layers)
-    unknown = [key for key in by_layer if key != "*" and unmet([key], layers)]
-    if unknown:
-        names = [layer.name for layer in layers]
-        raise ValueError(f"{argument} has {unknown[0]!r}, which is none of the layers recorded: {names}")
-
-
-def _matched(modules: Mapping[str, nn.Module], patterns: Iterable[str]) -> dict[str, nn.Module]:
-    return {n: m for n, m in modules.items() if any(fnmatchcase(n, p) for p in patterns)}
-
-
-def _what_there_is(named: Mapping[str, nn.Module]) -> str:
-    names = [f"{name} ({type(module).__name__})" for name, module in named.items()]
-    more = f", … {len(names) - 40} more" if len(names) > 40 else ""
-    return f"the model has {', '.join(names[:40])}{more}"
-
-
-def tensor_of(output: Any, layer: str) -> torch.Tensor:
+def tensor_of(output: Any, layer: str) -> torch.Tensor | PackedSequence:
     """Return the activation in what a module gave: a tensor, or the first tensor of a tuple or dict.
 
-    So an LSTM is its output sequence, an attention layer its output, a Hugging Face model its last
-    hidden state.
+    So an LSTM is its output sequence (packed, if its input was), an attention layer its output, a spiking
+    neuron its spikes, a Hugging Face model its last hidden state.
 
     Raises
     ------
     TypeError
         If there is no tensor, or it is not of real numbers.
+    ValueError
+        If the tensor holds no numbers, being on the meta device.
 
     Examples
     --------
@@ -221,10 +48,11 @@ def tensor_of(output: Any, layer: str) -> torch.Tensor:
     tensor([1., 1.])
     """
     found = output
-    if isinstance(output, Mapping):
-        found = next((v for v in output.values() if isinstance(v, torch.Tensor)), output)
-    elif isinstance(output, Sequence):
-        found = next((v for v in output if isinstance(v, torch.Tensor)), output)
+    if isinstance(output, Mapping | Sequence) and not isinstance(output, PackedSequence):
+        parts = output.values() if isinstance(output, Mapping) else output
+        found = next((part for part in parts if isinstance(part, torch.Tensor | PackedSequence)), output)
+    if isinstance(found, PackedSequence):
+        return found
     if not isinstance(found, torch.Tensor):
         raise TypeError(
             f"layer {layer!r} gives a {type(output).__name__} without a tensor in its first level: "
@@ -232,31 +60,42 @@ def tensor_of(output: Any, layer: str) -> torch.Tensor:
         )
     if found.is_complex():
         raise TypeError(f"layer {layer!r} gives complex numbers, which have no threshold")
-    return found.detach()
+    if found.device.type == "meta":
+        raise ValueError(
+            f"layer {layer!r} is on the meta device, where tensors hold no numbers: load the model's weights "
+            "and move it to a real device first, say with model.to_empty(device='cpu') and load_state_dict"
+        )
+    found = found.detach()
+    if found.is_quantized:
+        return found.dequantize()
+    wide_integers = not found.is_floating_point() and found.element_size() > 2
+    return found.double() if wide_integers else found  # float32 does not hold them all
 
 
 class Hooks:
-    """Forward hooks on the selected modules, as a context manager that leaves no trace.
+    """Forward hooks on the selected places, as a context manager that leaves no trace.
 
     Parameters
     ----------
     model : torch.nn.Module
-        The model; a forward pass is one call of it.
+        The model; a forward pass is one call of it. While the hooks are on, what torch.compile compiled in
+        it runs as it was written, since compiled code calls no hook.
     selection : Selection
         Which layers and units.
     on_layer : callable
-        Called with each firing: (Layer, activation of shape (n_bins, *layer.shape), n_steps in a
-        stimulus). What it returns is kept until the pass is complete. It runs before the next module,
-        which may overwrite the tensor.
+        Called with each firing: (Layer, activation of shape (n_bins, *layer.shape), n_steps (n_stimuli,),
+        the bins of each stimulus). What it returns is kept until the pass is complete. It runs before the
+        next module, which may overwrite the tensor.
     on_pass : callable
-        Called after each complete forward pass: ({layer name: what ``on_layer`` gave}, n_stimuli, n_steps).
+        Called after each complete forward pass: ({layer name: what ``on_layer`` gave}, n_steps, what the
+        model gave).
 
     Examples
     --------
     >>> shapes = []
     >>> def on_layer(layer, activation, n_steps):
     ...     return activation.shape
-    >>> def on_pass(of_layers, n_stimuli, n_steps):
+    >>> def on_pass(of_layers, n_steps, output):
     ...     shapes.append(of_layers)
     >>> relu = nn.ReLU()
     >>> with Hooks(relu, Selection(), on_layer, on_pass):
@@ -269,79 +108,229 @@ class Hooks:
         self,
         model: nn.Module,
         selection: Selection,
-        on_layer: Callable[[Layer, torch.Tensor, int], Any],
-        on_pass: Callable[[dict[str, Any], int, int], None],
+        on_layer: Callable[[Layer, torch.Tensor, np.ndarray], Any],
+        on_pass: Callable[[dict[str, Any], np.ndarray, Any], None],
     ) -> None:
-        self.model, self.selection = model, selection
+        self.model, self.selection = unwrapped(model), selection
         self.on_layer, self.on_pass = on_layer, on_pass
         self.layers: dict[str, Layer] = {}
-        self._modules = selection.modules(model)
+        self._is_compiled = any(_is_compiled(module) for module in model.modules())
+        self._modules = selection.modules(self.model)
         self._names_of: dict[int, tuple[str, ...]] = {}
-        for name, module in model_names(model, aliases=True).items():
+        for name, module in model_names(self.model, aliases=True).items():
             self._names_of[id(module)] = (*self._names_of.get(id(module), ()), name)
         self._names: dict[tuple[str, int], str] = {}
-        self._handles: list[Any] = []
+        self._watches_functions = selection.watches_functions(self.model)
+        self._watches_all_functions = selection.names_functions(self.model)
+        self._while_on = ExitStack()
+        self._is_on = False
+        # a pass belongs to one thread; others that call the model wait
+        self._turn = threading.RLock()
+        self._pass = ExitStack()
+        self._watch = FunctionCalls(self._function_called)
+        self._shown: torch.Tensor | None = None
         self._complete_passes = 0
-        self._begin_pass()
+        self._forget_pass()
 
     def __enter__(self) -> Hooks:
-        if self._handles:
+        if self._is_on:
             raise RuntimeError("this probe is already on: make another one for a loop within its loop")
-        self._handles.append(self.model.register_forward_pre_hook(lambda *_: self._begin_pass()))
+        if self._is_compiled:
+            self._while_on.enter_context(torch.compiler.set_stance("force_eager"))
+        self._is_on = True
+        hook = self.model.register_forward_pre_hook
+        self._until_off(hook(self._begin_pass, with_kwargs=True))
+        if self._watches_functions:
+            for path, module in module_paths(self.model).items():
+                calls_none = _is_of_torch(module) and not isinstance(module, ACTIVATIONS)
+                if calls_none and not self._watches_all_functions:
+                    continue
+                self._until_off(module.register_forward_pre_hook(self._entering(path, module)))
+                self._until_off(module.register_forward_hook(self._leaving, always_call=True))
         for name, module in self._modules.items():
-            self._handles.append(module.register_forward_hook(self._firing(name)))
-        self._handles.append(self.model.register_forward_hook(lambda *_: self._end_pass()))
+            self._until_off(module.register_forward_hook(self._firing(name)))
+        self._until_off(self.model.register_forward_hook(self._end_pass))
+        # after a pass that failed, too
+        self._until_off(self.model.register_forward_hook(self._close_pass, always_call=True))
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+    def _until_off(self, handle: Any) -> None:
+        self._while_on.callback(handle.remove)
 
-    def _begin_pass(self) -> None:
+    def __exit__(self, *exception: object) -> None:
+        with self._turn:
+            self._pass.close()  # Ctrl-C in a pass runs no hook
+            self._while_on.close()
+            self._is_on = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Hooks:
+        return self  # a copy of the model has these hooks, too, but is not the one to look at
+
+    def announce(self, shown: torch.Tensor | None) -> None:
+        """Tell which steps of the stimuli in the next forward pass are bins: see :func:`into_bins`."""
+        if shown is not None and self.selection.time_dim is None:
+            raise ValueError("lengths= or a mask tell of steps: name the dimension of the steps as time_dim=")
+        self._shown = shown
+
+    # -- a forward pass ------------------------------------------------------------------------------
+
+    def _forget_pass(self) -> None:
         if not self._complete_passes:  # nothing is left of a first pass that failed
             self.layers.clear()
             self._names.clear()
         self._results: dict[str, Any] = {}
         self._n_firings: dict[str, int] = {}
-        self._extent: tuple[int, int] | None = None
+        self._called: dict[str, tuple[tuple[str, ...], list[torch.Tensor]]] = {}
+        self._skipped: dict[str, tuple[int, ...]] = {}
+        self._path: list[tuple[nn.Module, str | None, bool]] = []
+        self._n_steps: np.ndarray | None = None
+        self._batch: tuple[int, ...] | None = None
+        self._in_pass = self._is_busy = False
+
+    def _begin_pass(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if model is not self.model:
+            return
+        self._turn.acquire()
+        self._pass.close()  # one that Ctrl-C ended
+        self._pass.callback(self._turn.release)
+        self._forget_pass()
+        self._in_pass = True
+        self._pass.callback(self._forget_pass)
+        given = next((v for v in (*args, *kwargs.values()) if isinstance(v, torch.Tensor) and v.ndim), None)
+        self._batch = None if given is None else tuple(given.shape[:2])
+        if self._watches_functions:
+            self._pass.enter_context(self._watch)
+
+    def _close_pass(self, model: nn.Module, args: Any, output: Any) -> None:
+        if model is self.model:
+            self._pass.close()
+
+    def _end_pass(self, model: nn.Module, args: Any, output: Any) -> None:
+        if model is not self.model or not self._in_pass:
+            return
+        self._is_busy = True
+        for name, (modules, outputs) in self._called.items():
+            self._receive(name, modules, torch.stack(outputs, 1), 1)
+        self._check_what_fired()
+        assert self._n_steps is not None
+        if len(self._n_steps):
+            self._complete_passes += 1
+            self.on_pass(self._results, self._n_steps, output)
+        self._shown = None
+
+    # -- modules -------------------------------------------------------------------------------------
 
     def _firing(self, module_name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
+            if getattr(module, "_is_replica", False):
+                raise RuntimeError(
+                    f"layer {module_name!r} runs in a copy that DataParallel made on another GPU, all at "
+                    "once: give the probe and its loop the model itself (model.module), or use "
+                    "DistributedDataParallel"
+                )
+            if module is not self._modules[module_name] or not self._in_pass or self._is_busy:
+                return  # a copy, or another model that has this module, too
             n_before = self._n_firings.get(module_name, 0)
             self._n_firings[module_name] = n_before + 1
-            name = self._name_of(module_name, n_before)
-            if self.selection.wants(name, self._names_of[id(module)], module):
-                self._receive(name, module, tensor_of(output, name))
+            modules = self._names_of[id(module)]
+            time_dim = self.selection.time_dim_of(module_name, modules)
+            name = module_name if time_dim == "calls" else self._name_of(module_name, n_before)
+            if not self.selection.wants(name, modules, module):
+                return
+            time_dim = self.selection.time_dim_of(name, modules)
+            if isinstance(module, nn.RNNBase) and not module.batch_first and time_dim is None:
+                _check_is_packed(name, module, output)
+            self._fire(name, modules, output, time_dim)
 
         return hook
 
-    def _name_of(self, module_name: str, n_before: int) -> str:
-        """Name the n-th firing of a module in a pass: relu, relu_1, … past names of other modules."""
-        key = (module_name, n_before)
+    def _name_of(self, stem: str, n_before: int, is_function: bool = False) -> str:
+        """Name the n-th firing of a place in a pass: relu, relu_1, … past names of other places."""
+        key = (stem, n_before)
         if key not in self._names:
             taken = {name for names in self._names_of.values() for name in names} | set(self._names.values())
-            name, number = module_name, n_before
-            while number and (name := f"{module_name}_{number}") in taken:
+            name, number = stem, n_before
+            while (number or is_function) and (name := f"{stem}_{number}" if number else stem) in taken:
                 number += 1
             self._names[key] = name
         return self._names[key]
 
-    def _receive(self, name: str, module: nn.Module, tensor: torch.Tensor) -> None:
-        if isinstance(module, nn.RNNBase) and not module.batch_first and self.selection.time_dim is None:
+    # -- functions -----------------------------------------------------------------------------------
+
+    def _entering(self, path: str, module: nn.Module) -> Callable[..., None]:
+        of_torch = _is_of_torch(module)  # what these call is what they give
+        chosen = any(module is each for each in self._modules.values())
+        is_place = chosen and (next(module.children(), None) is None or gives_spikes(module))
+
+        def hook(entered: nn.Module, args: Any) -> None:
+            if entered is not module or not self._in_pass:
+                return
+            within = is_place or (bool(self._path) and self._path[-1][2])
+            self._path.append((module, None if of_torch else path, within))
+
+        return hook
+
+    def _leaving(self, module: nn.Module, args: Any, output: Any) -> None:
+        if any(entered is module for entered, *_ in self._path):
+            while self._path.pop()[0] is not module:
+                pass
+
+    def _function_called(
+        self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: torch.Tensor
+    ) -> None:
+        if not self._watches_all_functions and not is_activation(function, args, kwargs):
+            return
+        name = self._function_name(function)
+        if name is None:
+            return
+        if not self.selection.names(name):
+            within_place = self._path[-1][2]
+            if within_place or not is_activation(function, args, kwargs):
+                return
+            if not self.selection.wants_activation(name):
+                return
+            if self._batch is not None and (not output.ndim or output.shape[0] not in self._batch):
+                self._skipped[name] = tuple(output.shape)
+                return
+        self._fire(name, (), output, self.selection.time_dim_of(name, ()))
+
+    def _function_name(self, function: Any) -> str | None:
+        """Name a call where it is made, or return None where it is not to be seen."""
+        if self._is_busy or not self._path or self._path[-1][1] is None:
+            return None
+        path = self._path[-1][1]
+        stem = f"{path}.{name_of(function)}" if path else name_of(function)
+        n_before = self._n_firings.get(stem, 0)
+        self._n_firings[stem] = n_before + 1
+        if self.selection.time_dim_of(stem, ()) == "calls":
+            return stem
+        return self._name_of(stem, n_before, is_function=True)
+
+    # -- what fires ----------------------------------------------------------------------------------
+
+    def _fire(self, name: str, modules: tuple[str, ...], output: Any, time_dim: TimeDim) -> None:
+        self._is_busy = True
+        found = tensor_of(output, name)
+        if time_dim == "calls":
+            if isinstance(found, PackedSequence):
+                raise TypeError(f"layer {name!r} gives a packed sequence, whose steps are not its calls")
+            self._called.setdefault(name, (modules, []))[1].append(found.clone())
+        else:
+            self._receive(name, modules, found, time_dim)
+        self._is_busy = False
+
+    def _receive(
+        self, name: str, modules: tuple[str, ...], output: torch.Tensor | PackedSequence, time_dim: int | None
+    ) -> None:
+        activation, n_steps = into_bins(name, output, time_dim, self._shown)
+        if self._n_steps is None:
+            self._n_steps = n_steps
+        elif not np.array_equal(self._n_steps, n_steps):
             raise ValueError(
-                f"layer {name!r} is a {type(module).__name__} with batch_first=False, its output is (steps, "
-                "stimuli, units): give time_dim=0, which makes each step of a stimulus a bin"
-            )
-        activation, n_stimuli, n_steps = self._in_bins(name, tensor)
-        if self._extent is None:
-            self._extent = (n_stimuli, n_steps)
-        elif self._extent != (n_stimuli, n_steps):
-            raise ValueError(
-                f"layer {name!r} gives {n_stimuli} stimuli of {n_steps} steps in a pass where another "
-                f"layer gave {self._extent[0]} of {self._extent[1]} (its output has shape "
-                f"{tuple(tensor.shape)}; the first dimension must be the batch"
-                + (")" if self.selection.time_dim is None else ", apart from time_dim)")
+                f"layer {name!r} gives {_counted(n_steps)} in a pass where another layer gave "
+                f"{_counted(self._n_steps)} (its activation has shape {tuple(activation.shape)}): the first "
+                "dimension must be the batch, apart from time_dim=, which can be a dict by layer; layers "
+                "with other steps make recordings of their own"
             )
         shape = tuple(activation.shape[1:])
         layer = self.layers.get(name)
@@ -351,8 +340,8 @@ class Hooks:
                     f"layer {name!r} fires in this forward pass but not in the first: "
                     "record models whose layers depend on the input with layers= that always fire"
                 )
-            units = self.selection.units_of(name, shape)
-            layer = self.layers[name] = Layer(name, self._names_of[id(module)], shape, units)
+            layer = Layer(name, modules, shape, self.selection.units_of(name, shape))
+            self.layers[name] = layer
         elif layer.shape != shape:
             raise ValueError(
                 f"layer {name!r} gives an activation of shape {shape}, it was {layer.shape} before: "
@@ -360,40 +349,21 @@ class Hooks:
             )
         self._results[name] = self.on_layer(layer, activation, n_steps)
 
-    def _in_bins(self, name: str, tensor: torch.Tensor) -> tuple[torch.Tensor, int, int]:
-        """Return the activation with bins first: one a stimulus, or one a stimulus and time step."""
-        time_dim = self.selection.time_dim
-        if tensor.ndim == 0:
-            raise ValueError(f"layer {name!r} gives one number, not a batch: choose another layer")
-        if time_dim is None:
-            return tensor, len(tensor), 1
-        if not -tensor.ndim <= time_dim < tensor.ndim or tensor.ndim < 2:
-            raise ValueError(
-                f"time_dim={time_dim}, but layer {name!r} gives an output of shape {tuple(tensor.shape)}: "
-                f"give a dimension of it, or choose other layers"
-            )
-        steps = tensor.movedim(time_dim, 1)
-        return steps.flatten(0, 1), steps.shape[0], steps.shape[1]
-
-    def _end_pass(self) -> None:
-        self._check_what_fired()
-        assert self._extent is not None
-        if self._extent[0]:
-            self._complete_passes += 1
-            self.on_pass(self._results, *self._extent)
-        self._begin_pass()
-
     def _check_what_fired(self) -> None:
         way_out = (
-            "Hooks see modules that are called: not functional activations, not what a fast path skips "
-            "(nn.TransformerEncoderLayer in evaluation mode does, unless "
-            "torch.backends.mha.set_fastpath_enabled(False)), not branches used in training only"
+            "Hooks see modules and functions that are called from Python: not branches used in training "
+            "only, not what is within TorchScript or another library's compiled code. "
+            "ann2neo.layers(model, stimuli) lists what can be recorded"
         )
         missing = self.selection.unmet(self.layers.values())
         if missing or not self._results:
-            raise ValueError(f"no layer {missing or list(self._modules)} fired in a forward pass. {way_out}")
-        if isinstance(self.selection.units, Mapping):
-            check_keys("units", self.selection.units, self.layers.values())
+            lacking = missing or list(self._modules) or "of an activation, module or function,"
+            there_is = what_there_is(model_names(self.model, aliases=True))
+            raise ValueError(f"no layer {lacking} fired in a forward pass; {there_is}. {way_out}")
+        for argument in ("units", "time_dim"):
+            given = getattr(self.selection, argument)
+            if isinstance(given, Mapping):
+                check_keys(argument, given, self.layers.values())
         gone = [name for name in self.layers if name not in self._results]
         if gone:
             raise ValueError(
@@ -403,3 +373,30 @@ class Hooks:
         silent = [name for name in self._modules if name not in self._n_firings]
         if silent and not self._complete_passes:
             warnings.warn(f"not recorded, because they did not fire: {silent}. {way_out}", stacklevel=2)
+        if self._skipped and not self._complete_passes:
+            warnings.warn(
+                f"not recorded, because their first dimension is not the batch: {self._skipped}",
+                stacklevel=2,
+            )
+
+
+def _is_of_torch(module: nn.Module) -> bool:
+    """Tell whether a module is one of torch's own, without others in it."""
+    return type(module).__module__.startswith("torch.nn") and next(module.children(), None) is None
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+
+
+def _counted(n_steps: np.ndarray) -> str:
+    lengths = np.unique(n_steps).tolist()
+    return f"{len(n_steps)} stimuli of {' to '.join(map(str, lengths[:: max(1, len(lengths) - 1)]))} steps"
+
+
+def _check_is_packed(layer: str, module: nn.RNNBase, output: Any) -> None:
+    if not isinstance(tensor_of(output, layer), PackedSequence):
+        raise ValueError(
+            f"layer {layer!r} is a {type(module).__name__} with batch_first=False, its output is (steps, "
+            "stimuli, units): give time_dim=0, which makes each step of a stimulus a bin"
+        )

@@ -149,6 +149,8 @@ def _nwb_stimuli(recording: Recording, stimuli: Stimuli, segments: np.ndarray) -
     }
     if stimuli.labels is not None:
         columns["label"] = "class of the stimulus", stimuli.labels
+    for name, values in stimuli.array_annotations.items():
+        columns[name] = "annotation of the stimulus", values
     return pynwb.epoch.TimeIntervals(
         name="stimuli",
         description="what was shown to the network when, in the order of presentation",

@@ -12,12 +12,14 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from .batches import batches, number_of_stimuli
-from .hooks import Hooks, Layer, Selection, check_keys
+from .batches import Batch, batches, number_of_stimuli
+from .hooks import Hooks, tensor_of
 from .raster import PseudoTime, SpikeRaster, Stimuli, divide, milliseconds
 from .recording import Recording, as_json
+from .selection import Layer, Selection, TimeDim, check_keys, unwrapped
 from .threshold import Rule, needs_calibration, rule_of, values_for
 
 
@@ -49,8 +51,10 @@ class RecordingError(RuntimeError):
 class Sink(Protocol):
     """What spikes can be pushed into: :class:`ann2neo.Summary` is one."""
 
-    def receive(self, layer: Layer, activation: torch.Tensor, threshold: np.ndarray, n_steps: int) -> None:
-        """Take one layer's activations (n_bins, *shape), ``n_steps`` bins a stimulus, and thresholds."""
+    def receive(
+        self, layer: Layer, activation: torch.Tensor, threshold: np.ndarray, n_steps: np.ndarray
+    ) -> None:
+        """Take one layer's activations (n_bins, *shape), thresholds, and the bins of each stimulus."""
 
     def complete(self, n_bins: int, *, allow_nan: bool = False) -> None:
         """Make what all layers received in a forward pass count."""
@@ -68,8 +72,12 @@ class Probe:
     model : torch.nn.Module
         Each call of it presents a batch of stimuli.
     layers : str, type, or list of these, optional
-        Names (``"layer1.0.relu"``), globs (``"layer*.relu*"``) or module types; by default every activation
-        module. A module called twice in a pass gives two layers, ``relu`` and ``relu_1``.
+        Names (``"layer1.0.relu"``), globs (``"layer*.relu*"``) or module types; by default every
+        activation, be it a module or a function that is called in the forward pass (``F.relu``,
+        ``torch.sigmoid``, ``x.clamp(min=0)``). A function is named as torchvision's feature extraction
+        names it, by the module that calls it: ``"layer1.0.relu"``; a name, but no glob, can also be that of
+        any other torch function, say ``"layer1.0.add"``. What fires twice in a pass gives two layers,
+        ``relu`` and ``relu_1``. :func:`ann2neo.layers` lists them all.
     units : int, array of int, or dict, optional
         Which units of each layer: all, a number sampled with ``seed``, or indices into its flattened
         activation; or a dict of these by layer name or glob.
@@ -82,9 +90,11 @@ class Probe:
         Pseudo-time that one presentation takes. A convention: every rate in Hz scales with it.
     n_trials : int
         Contiguous trials that the recording is divided into at its end, equal to within one stimulus.
-    time_dim : int, optional
+    time_dim : int, "calls", or dict, optional
         The dimension of the layers' outputs that is time within a stimulus (1 for batch-first sequences):
-        a stimulus of T steps then takes T bins.
+        a stimulus of T steps then takes T bins. ``"calls"``: each call of a module in a forward pass is a
+        step, as in networks of spiking neurons. Or a dict of these by layer name or glob. Packed sequences
+        need none; each stimulus takes its own length.
     seed : int
         For sampling units.
     allow_nan : bool
@@ -130,7 +140,7 @@ class Probe:
         threshold: Any = 0.0,
         bin_size: Any = 1.0,
         n_trials: int = 1,
-        time_dim: int | None = None,
+        time_dim: TimeDim | Mapping[str, TimeDim] = None,
         seed: int = 0,
         allow_nan: bool = False,
         into: Sequence[Sink] | None = None,
@@ -143,18 +153,17 @@ class Probe:
             )
         if not isinstance(n_trials, int | np.integer) or n_trials < 1:
             raise ValueError(f"n_trials={n_trials!r}: give a whole number, at least 1")
-        self._into = into
+        self._into, self._model, self._time_dim = into, model, time_dim
         self._hooks = Hooks(model, Selection(layers, units, time_dim, seed), self._spikes_of, self._keep_pass)
         self._threshold, self._allow_nan, self._n_trials = threshold, allow_nan, n_trials
         self._bin_size = milliseconds(bin_size)
         self._thresholds: dict[Layer, np.ndarray] = {}
         self._passes: list[dict[str, np.ndarray]] = []
-        self._n_stimuli = self._n_in_last_pass = 0
-        self._n_steps = 0
-        self._n_nan = 0
+        self._n_steps: list[np.ndarray] = []
+        self._n_stimuli = self._n_nan = 0
         self._about: list[dict[str, Any]] = []
         self._annotations = {
-            "model": type(model).__name__,
+            "model": type(unwrapped(model)).__name__,
             "threshold": as_annotation(threshold),
             "seed": seed,
             "recorded_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -175,21 +184,42 @@ class Probe:
         """Number of stimuli recorded so far."""
         return self._n_stimuli
 
-    def annotate(self, *, labels: Any = None, ids: Any = None) -> None:
-        """Tell labels and ids of the stimuli in the latest forward pass, one of each per stimulus.
+    def announce(self, *, lengths: Any = None, mask: Any = None) -> None:
+        """Tell which steps of the stimuli in the next forward pass are no padding: only these are bins.
+
+        Parameters
+        ----------
+        lengths : array, optional
+            int (n_stimuli,), the number of steps of each, from the first one on.
+        mask : array, optional
+            bool (n_stimuli, n_steps).
+        """
+        if (lengths is None) == (mask is None):
+            raise ValueError("give either lengths= or mask=")
+        self._hooks.announce(torch.as_tensor(lengths if mask is None else mask))
+
+    def annotate(self, *, labels: Any = None, ids: Any = None, **array_annotations: Any) -> None:
+        """Tell labels, ids and anything else of the stimuli in the latest pass, one of each per stimulus.
 
         Raises
         ------
         ValueError
-            If there was no forward pass, or the labels or ids are not one per stimulus of it.
+            If there was no forward pass, or they are not one per stimulus of it.
         """
         if not self._about:
             raise ValueError("there is no stimulus to annotate yet: call the model first")
-        about: dict[str, Any] = {k: _array(v) for k, v in (("labels", labels), ("ids", ids)) if v is not None}
-        Stimuli.in_order(self._n_in_last_pass, **about)  # raises if they do not fit
+        given = {"labels": labels, "ids": ids, **array_annotations}
+        about = {name: _array(values) for name, values in given.items() if values is not None}
+        _stimuli(len(self._n_steps[-1]), about)  # raises if they do not fit
         self._about[-1].update(about)
 
-    def _spikes_of(self, layer: Layer, activation: torch.Tensor, n_steps: int) -> np.ndarray:
+    def present(self, batch: Batch, device: Any) -> None:
+        """Show a batch to the model, and check that the layers saw its stimuli."""
+        before = self.n_stimuli
+        present(self._model, self._hooks, batch, device)
+        check_shown(self.n_stimuli - before, batch, self._time_dim)
+
+    def _spikes_of(self, layer: Layer, activation: torch.Tensor, n_steps: np.ndarray) -> np.ndarray:
         if layer not in self._thresholds:
             self._thresholds[layer] = values_for(
                 rule_of(self._threshold, layer.name), layer.name, layer.shape, layer.units
@@ -206,21 +236,16 @@ class Probe:
         values = torch.from_numpy(self._thresholds[layer]).to(activation)
         return np.packbits((activation > values).cpu().numpy(), axis=1)
 
-    def _keep_pass(self, spikes: dict[str, np.ndarray], n_stimuli: int, n_steps: int) -> None:
-        if self.n_stimuli and n_steps != self._n_steps:
-            raise ValueError(
-                f"stimuli of {n_steps} steps after stimuli of {self._n_steps}: pad or crop them to one length"
-            )
+    def _keep_pass(self, spikes: dict[str, np.ndarray], n_steps: np.ndarray, output: Any) -> None:
         if not self.n_stimuli and isinstance(self._threshold, Mapping):
             check_keys("threshold", self._threshold, self._hooks.layers.values())
-        self._n_steps = n_steps
         for summary in self._into or ():
-            summary.complete(n_stimuli * n_steps, allow_nan=self._allow_nan)
-        self._n_in_last_pass = n_stimuli
-        self._n_stimuli += n_stimuli
+            summary.complete(int(n_steps.sum()), allow_nan=self._allow_nan)
+        self._n_stimuli += len(n_steps)
         if self._into is None:
             self._passes.append(spikes)
-            self._about.append({})
+            self._n_steps.append(n_steps)
+            self._about.append(_prediction(output, len(n_steps)))
 
     @property
     def recording(self) -> Recording:
@@ -252,7 +277,9 @@ class Probe:
                 f"nothing recorded: no forward pass of {self._annotations['model']} was completed "
                 "with the probe on (call the model itself, not its forward method or its parts)"
             )
-        time = PseudoTime(self._bin_size, tuple(n * self._n_steps for n in divide(self.n_stimuli, n_trials)))
+        n_steps = np.concatenate(self._n_steps)
+        trials = np.split(n_steps, np.cumsum(divide(self.n_stimuli, n_trials))[:-1])
+        time = PseudoTime(self._bin_size, tuple(int(trial.sum()) for trial in trials))
         rasters = {
             layer.name: SpikeRaster.from_bins(
                 np.concatenate([spikes[layer.name] for spikes in self._passes]),
@@ -263,25 +290,22 @@ class Probe:
             )
             for layer in self._hooks.layers.values()
         }
-        stimuli = Stimuli.in_order(
-            self.n_stimuli,
-            n_steps=self._n_steps,
-            ids=self._told("ids"),
-            labels=self._told("labels"),
-        )
+        names = dict.fromkeys(name for about in self._about for name in about)
+        told = {name: self._told(name) for name in names}
+        stimuli = _stimuli(n_steps, {k: v for k, v in told.items() if v is not None})
         if self._n_nan:
             annotations["n_nan"] = self._n_nan
         return Recording(rasters, stimuli, {**self._annotations, **annotations})
 
     def _told(self, name: str) -> np.ndarray | None:
         told = [about[name] for about in self._about if name in about]
-        if told and len(told) < len(self._about):
+        if len(told) < len(self._about):
             warnings.warn(
                 f"only {len(told)} of {len(self._about)} batches were given {name}: they are left out",
                 stacklevel=4,
             )
             return None
-        return np.concatenate(told) if told else None
+        return np.concatenate(told)
 
 
 def record(
@@ -294,9 +318,11 @@ def record(
     calibration: Any = None,
     bin_size: Any = 1.0,
     n_trials: int = 1,
-    time_dim: int | None = None,
+    time_dim: TimeDim | Mapping[str, TimeDim] = None,
+    lengths: Any = None,
     labels: Any = None,
     ids: Any = None,
+    array_annotations: Mapping[str, Any] | None = None,
     batch_size: int = 128,
     device: Any = None,
     progress: bool = False,
@@ -314,15 +340,22 @@ def record(
     model, layers, units, threshold, bin_size, n_trials, time_dim, seed, allow_nan, annotations
         As for :class:`Probe`. ``threshold`` may also be :class:`Quantile`, :class:`ZScore`, or a dict with
         such rules.
-    stimuli : DataLoader, Dataset, iterable of batches, or array
-        Batches are tensors or (tensor, labels, …) tuples, the first dimension of the tensor being the
-        stimuli. One tensor or NumPy array of all stimuli, or a Dataset, is cut into batches. NumPy's
-        floats are given the precision of the model.
+    stimuli : DataLoader, Dataset, iterable of batches, array, or mapping
+        Batches are tensors, (tensor, labels, …) tuples, or the model's arguments by name, as tokenizers
+        give them (``labels`` is not passed on). The first dimension of a tensor is the stimuli. One tensor
+        or NumPy array of all stimuli, a mapping of these, or a Dataset, is cut into batches. NumPy's floats
+        are given the precision of the model.
     calibration : as stimuli, optional
         Stimuli on which rules are calibrated.
+    lengths : array, optional
+        int (n_stimuli,), with ``time_dim``: how many steps of each stimulus are no padding. Only these are
+        bins. Stimuli by name with an ``attention_mask`` bring it themselves.
     labels, ids : array, optional
         (n_stimuli,). Class of each stimulus, unless the batches bring it; which stimulus it is, by default
         its place in the order of presentation.
+    array_annotations : mapping of str to array, optional
+        Anything else of each stimulus, each (n_stimuli,): file names, say. ``prediction`` is there already
+        where the model gives (n_stimuli, n_classes): the index of the largest.
     batch_size : int
         Stimuli at once, where batches are made here.
     device : str or torch.device, optional
@@ -360,11 +393,16 @@ def record(
     """
     layers = list(layers) if isinstance(layers, Iterator) else layers
     selection = {"layers": layers, "units": units, "time_dim": time_dim, "seed": seed}
-    told = {k: _array(v) for k, v in (("labels", labels), ("ids", ids)) if v is not None}
+    more = dict(array_annotations or {})
+    for name in more.keys() & {"labels", "ids"}:
+        raise ValueError(f"{name!r} as the name of a stimulus annotation: give it as {name}=")
+    given = {"labels": labels, "ids": ids, **more}
+    told = {name: _array(values) for name, values in given.items() if values is not None}
     _check_told(stimuli, told)
     rule = threshold
     with evaluation(model, device) as where:
         if needs_calibration(threshold):
+            # lengths are those of the stimuli: calibration brings its own, in an attention_mask
             threshold = calibrated(model, calibration, threshold, batch_size, where, selection, allow_nan)
         probe = Probe(
             model,
@@ -378,12 +416,11 @@ def record(
         bar = tqdm(total=number_of_stimuli(stimuli), desc="recording", unit=" stimuli", disable=not progress)
         with probe, bar:
             try:
-                for batch, batch_labels in batches(stimuli, batch_size, model):
+                for batch in batches(stimuli, batch_size, model, lengths=lengths, mask=time_dim is not None):
                     before = probe.n_stimuli
-                    model(batch.to(where))
-                    check_shown(probe.n_stimuli - before, batch, time_dim)
+                    probe.present(batch, where)
                     about = {k: v[before : probe.n_stimuli] for k, v in told.items()}
-                    probe.annotate(**{"labels": batch_labels, **about})
+                    probe.annotate(**{"labels": batch.labels, **about})
                     bar.update(probe.n_stimuli - before)
                 for name, values in told.items():
                     if len(values) != probe.n_stimuli:
@@ -414,7 +451,7 @@ def calibrate(
     layers: Any = None,
     *,
     units: Any = None,
-    time_dim: int | None = None,
+    time_dim: TimeDim | Mapping[str, TimeDim] = None,
     seed: int = 0,
     batch_size: int = 128,
     device: Any = None,
@@ -469,21 +506,21 @@ def calibrated(
     collected: dict[str, list[np.ndarray]] = {}
     shown = 0
 
-    def collect(layer: Layer, activation: torch.Tensor, n_steps: int) -> np.ndarray:
+    def collect(layer: Layer, activation: torch.Tensor, n_steps: np.ndarray) -> np.ndarray:
         activation = layer.recorded(activation)
         count_nan(layer, activation, n_steps, shown, allow_nan)
         exact = activation if activation.dtype == torch.float64 else activation.float()
         return exact.cpu().numpy().copy()
 
-    def keep(activations: dict[str, np.ndarray], n_stimuli: int, n_steps: int) -> None:
+    def keep(activations: dict[str, np.ndarray], n_steps: np.ndarray, output: Any) -> None:
         nonlocal shown
-        shown += n_stimuli
+        shown += len(n_steps)
         for layer, values in activations.items():
             collected.setdefault(layer, []).append(values)
 
     with Hooks(model, Selection(**selection), collect, keep) as hooks:
-        for batch, _ in batches(stimuli, batch_size, model):
-            model(batch.to(where))
+        for batch in batches(stimuli, batch_size, model, mask=selection["time_dim"] is not None):
+            present(model, hooks, batch, where)
     if isinstance(threshold, Mapping):
         check_keys("threshold", threshold, hooks.layers.values())
     frozen = {}
@@ -500,7 +537,8 @@ def evaluation(model: nn.Module, device: Any) -> Iterator[torch.device]:
     """Run a model in evaluation mode, without gradients, on a device; then restore everything."""
     training = {module: module.training for module in model.modules()}
     tensor = next((t for ts in (model.parameters(), model.buffers()) for t in ts), None)
-    home = torch.device("cpu") if tensor is None else tensor.device
+    # what is on meta is loaded as it runs, or nothing runs
+    home = torch.device("cpu") if tensor is None or tensor.is_meta else tensor.device
     where = home if device is None else torch.device(device)
     accelerators = [d.index or 0 for d in (home, where) if d.type == "cuda"]
     try:
@@ -516,32 +554,72 @@ def evaluation(model: nn.Module, device: Any) -> Iterator[torch.device]:
             model.to(home)
 
 
-def count_nan(layer: Layer, activation: torch.Tensor, n_steps: int, n_before: int, allow_nan: bool) -> int:
+def present(model: nn.Module, hooks: Hooks, batch: Batch, device: Any) -> None:
+    """Show a batch to a model with hooks."""
+    if batch.shown is not None:
+        hooks.announce(batch.shown)
+    try:
+        batch.show_to(model, device)
+    except RuntimeError as error:
+        if not any(parameter.is_meta for parameter in model.parameters()):
+            raise
+        raise ValueError(
+            f"parameters of {type(model).__name__} are on the meta device, where tensors hold no numbers: "
+            "load its weights onto a real device first, say with model.to_empty(device='cpu') and "
+            f"load_state_dict ({error})"
+        ) from error
+
+
+def count_nan(
+    layer: Layer, activation: torch.Tensor, n_steps: np.ndarray, n_before: int, allow_nan: bool
+) -> int:
     """Return how many activations are NaN; raise, naming the first, unless that is allowed."""
     found = torch.isnan(activation)
     n_nan = int(found.sum())
     if n_nan and not allow_nan:
         row, column = (int(i) for i in found.nonzero()[0])
-        step = f", step {row % n_steps}" if n_steps > 1 else ""
+        stimulus = int(np.searchsorted(np.cumsum(n_steps), row, side="right"))
+        step = f", step {row - n_steps[:stimulus].sum()}" if n_steps[stimulus] > 1 else ""
         raise ValueError(
-            f"layer {layer.name!r} gives NaN for stimulus {n_before + row // n_steps}{step}, unit "
+            f"layer {layer.name!r} gives NaN for stimulus {n_before + stimulus}{step}, unit "
             f"{layer.units[column]}: repair the model or its input, or go on with allow_nan=True, which "
             "counts NaN as no spike"
         )
     return n_nan
 
 
+def _stimuli(n_steps: Any, told: Mapping[str, np.ndarray]) -> Stimuli:
+    others = {name: values for name, values in told.items() if name not in ("labels", "ids")}
+    about: dict[str, Any] = {name: told.get(name) for name in ("labels", "ids")}
+    n_stimuli = n_steps if isinstance(n_steps, int) else len(n_steps)
+    lengths = 1 if isinstance(n_steps, int) else n_steps
+    return Stimuli.in_order(n_stimuli, n_steps=lengths, array_annotations=others, **about)
+
+
+def _prediction(output: Any, n_stimuli: int) -> dict[str, np.ndarray]:
+    """Return the largest output's index for each stimulus, if the model gives one output for each class."""
+    try:
+        found = tensor_of(output, "output")
+    except (TypeError, ValueError):
+        return {}
+    if not isinstance(found, torch.Tensor) or not found.is_floating_point() or found.ndim != 2:
+        return {}
+    if len(found) != n_stimuli or found.shape[1] < 2:
+        return {}
+    return {"prediction": found.argmax(1).cpu().numpy()}
+
+
 def _check_told(stimuli: Any, told: Mapping[str, np.ndarray]) -> None:
     """Raise what is wrong with labels and ids before the stimuli are shown, where it can be known."""
+    n_stimuli = number_of_stimuli(stimuli) if not isinstance(stimuli, Dataset | DataLoader) else None
     for name, values in told.items():
-        known = isinstance(stimuli, torch.Tensor | np.ndarray) and stimuli.ndim
-        about: dict[str, Any] = {name: values}
-        Stimuli.in_order(len(stimuli) if known else values.size, **about)
+        _stimuli(values.size if n_stimuli is None else n_stimuli, {name: values})
 
 
-def check_shown(n_recorded: int, batch: torch.Tensor, time_dim: int | None) -> None:
+def check_shown(n_recorded: int, batch: Batch, time_dim: Any) -> None:
     """Raise if the layers saw another number of stimuli than the model was given."""
-    given = batch.shape[:2] if time_dim == 0 else batch.shape[:1]
+    steps_first = 0 in (time_dim.values() if isinstance(time_dim, Mapping) else [time_dim])
+    given = {len(batch), *(batch.shape[:2] if steps_first else ())}
     if n_recorded not in given:
         raise ValueError(
             f"the layers gave {n_recorded} activations for a batch of {len(batch)} stimuli: record layers "

@@ -317,13 +317,54 @@ class Recording:
         if stimuli is not None:
             # a stimulus keeps its place if any of its bins does; its onset is the first of them
             shown, onsets = np.unique(self._stimulus_of_bin()[bins], return_index=True)
-            stimuli = Stimuli(
-                onsets.astype(np.int64),
-                stimuli.ids[shown],
-                None if stimuli.labels is None else stimuli.labels[shown],
-            )
+            stimuli = stimuli.take(shown, onsets.astype(np.int64))
         rasters = {n: raster.take_bins(bins, time) for n, raster in self.rasters.items()}
         return replace(self, rasters=rasters, stimuli=stimuli)
+
+    def sort_stimuli(self, by: str = "ids") -> Recording:
+        """Return the recording as if the stimuli had been shown in another order.
+
+        Rates stay, and so does what units do together; intervals, and Fano factors over windows, do not: they
+        are statistics of an order. Trials disappear, all becomes one.
+
+        Parameters
+        ----------
+        by : str
+            ``ids``, ``labels``, or the name of an array annotation of the stimuli: in ascending order of it,
+            equal ones as they were.
+
+        Returns
+        -------
+        Recording
+
+        Raises
+        ------
+        ValueError
+            If the stimuli have no such thing.
+
+        Examples
+        --------
+        >>> raster = SpikeRaster.from_dense([[1, 0, 0, 1]])
+        >>> shuffled = Recording({"relu": raster}, Stimuli.in_order(4, ids=[3, 1, 0, 2]))
+        >>> shuffled.sort_stimuli().raster("relu").astype(int).tolist()
+        [[0, 0, 1, 1]]
+        """
+        stimuli = self.stimuli
+        known = {} if stimuli is None else {"ids": stimuli.ids, **stimuli.array_annotations}
+        if stimuli is not None and stimuli.labels is not None:
+            known["labels"] = stimuli.labels
+        if stimuli is None or by not in known:
+            raise ValueError(f"cannot sort stimuli by {by!r}: they have {sorted(known) or 'nothing'}")
+        order = np.argsort(known[by], kind="stable")
+        lengths = np.diff(np.append(stimuli.onsets, self.n_bins))
+        bins = np.concatenate([stimuli.onsets[i] + np.arange(lengths[i]) for i in order])
+        time = PseudoTime(self.time.bin_size, (self.n_bins,))
+        ends = np.cumsum(lengths[order])
+        return replace(
+            self,
+            rasters={name: raster.take_bins(bins, time) for name, raster in self.rasters.items()},
+            stimuli=stimuli.take(order, ends - lengths[order]),
+        )
 
     def to_neo(self) -> neo.Block:
         """Return the recording as a Neo Block: see :func:`ann2neo.spiketrains.to_neo`."""

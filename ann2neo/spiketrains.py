@@ -68,8 +68,9 @@ def to_neo(recording: Recording) -> neo.Block:
     neo.Block
         One Segment a trial, on one common time axis; in it one SpikeTrain a unit, layer after layer,
         made when first used; an Event ``stimuli`` at the onset of each stimulus, labelled with its class
-        (or its id), both also as array annotations; an Epoch ``trials``. One Group a layer. Spikes stand
-        at bin centres, (k + ½)·bin_size in ms: spikes at bin edges are moved by rounding when they are
+        (or its id), both also as array annotations, beside those of the stimuli; an Epoch
+        ``presentations`` with their durations, and one ``trials``. One Group a layer. Spikes stand at bin
+        centres, (k + ½)·bin_size in ms: spikes at bin edges are moved by rounding when they are
         binned again.
 
     Notes
@@ -129,10 +130,13 @@ def _segment(
         return train
 
     segment.spiketrains = LazySpikeTrainList(recording.n_units, make, segment)
-    if recording.stimuli is not None:
-        segment.events.append(_stimuli_event(recording.stimuli, first, last, time.bin_size))
     extent = ([start.item()] * pq.ms, [(stop - start).item()] * pq.ms, [segment.name])
     segment.epochs.append(neo.Epoch(*extent, name="trials"))
+    if recording.stimuli is not None:
+        event = _stimuli_event(recording.stimuli, first, last, time.bin_size)
+        segment.events.append(event)
+        until = np.append(event.times.magnitude, stop.item())[1:] * pq.ms
+        segment.epochs.append(neo.Epoch(event.times, until - event.times, event.labels, name="presentations"))
     return segment
 
 
@@ -191,7 +195,8 @@ def _times_by_trial(recording: Recording) -> Iterator[tuple[np.ndarray, np.ndarr
 def _stimuli_event(stimuli: Stimuli, first: int, last: int, bin_size: float) -> neo.Event:
     shown = (stimuli.onsets >= first) & (stimuli.onsets < last)
     ids = stimuli.ids[shown]
-    array_annotations = {"stimulus_id": ids}
+    array_annotations = {k: values[shown] for k, values in stimuli.array_annotations.items()}
+    array_annotations["stimulus_id"] = ids
     labels = ids
     if stimuli.labels is not None:
         labels = array_annotations["label"] = stimuli.labels[shown]
@@ -232,6 +237,10 @@ def describe(recording: Recording) -> str:
                 "ids": stimuli.ids.tolist(),
                 "labels": None if stimuli.labels is None else stimuli.labels.tolist(),
                 "labels_are": None if stimuli.labels is None else stimuli.labels.dtype.kind,
+                "array_annotations": {
+                    name: {"are": values.dtype.kind, "values": values.tolist()}
+                    for name, values in stimuli.array_annotations.items()
+                },
             },
             "annotations": dict(recording.annotations),
         }
@@ -292,6 +301,10 @@ def _stimuli_from(told: dict[str, Any] | None) -> Stimuli | None:
         np.array(told["onsets"], np.int64),
         np.array(told["ids"], np.int64),
         None if labels is None else np.array(labels, kinds[told["labels_are"]]),
+        {
+            name: np.array(each["values"], kinds[each["are"]])
+            for name, each in told.get("array_annotations", {}).items()
+        },
     )
 
 

@@ -16,11 +16,11 @@ from torch import nn
 from tqdm import tqdm
 
 from .batches import batches, number_of_stimuli
-from .hooks import Layer
 from .parts import check_can_be_kept, read_summary, write_summary
-from .probe import Probe, as_annotation, calibrated, check_shown, evaluation
+from .probe import Probe, as_annotation, calibrated, evaluation
 from .raster import divide
 from .recording import as_json
+from .selection import Layer, TimeDim, unwrapped
 from .summary import SETTINGS, Summary
 from .threshold import needs_calibration
 
@@ -58,24 +58,51 @@ class SummaryError(RuntimeError):
 class _Sink:
     """Makes the summary when the first activation tells how many steps a stimulus has."""
 
-    def __init__(self, settings: dict[str, Any], start: int, trials: tuple[int, ...] | None) -> None:
-        self.settings, self.start, self.trials = settings, start, trials
+    def __init__(
+        self, settings: dict[str, Any], start: int, trials: tuple[int, ...] | None, lengths: Any
+    ) -> None:
+        self.settings, self.start, self.trials, self.lengths = settings, start, trials, lengths
         self.summary: Summary | None = None
-        self.n_steps = 1
+        self.n_steps: int | None = 1
 
-    def receive(self, layer: Layer, activation: torch.Tensor, threshold: np.ndarray, n_steps: int) -> None:
-        self.n_steps = n_steps
+    def receive(
+        self, layer: Layer, activation: torch.Tensor, threshold: np.ndarray, n_steps: np.ndarray
+    ) -> None:
+        first = int(n_steps[0]) if len(n_steps) else 1
+        steps = first if (n_steps == first).all() else None
         if self.summary is None:
-            self.summary = self.make(n_steps)
+            self.n_steps = steps
+            self.summary = self.make(steps)
+        elif steps != self.n_steps:
+            self.n_steps = None
+            self._bins_of_trials(None)
         self.summary.receive(layer, activation, threshold, n_steps)
 
-    def make(self, n_steps: int) -> Summary:
-        """Return an empty summary for stimuli of so many steps."""
-        bins = None if self.trials is None else tuple(n * n_steps for n in self.trials)
+    def make(self, n_steps: int | None) -> Summary:
+        """Return an empty summary for stimuli of so many steps; None: of different numbers of them."""
+        bins = self._bins_of_trials(n_steps)
         window = self.settings["window"]
         if window is None:
             window = min(100, *(bins or (100,)))
-        return Summary(**{**self.settings, "window": window}, trial_bins=bins, start=self.start * n_steps)
+        start = self.start * (n_steps or 1)
+        return Summary(**{**self.settings, "window": window}, trial_bins=bins, start=start)
+
+    def _bins_of_trials(self, n_steps: int | None) -> tuple[int, ...] | None:
+        if n_steps is None and self.start:
+            raise ValueError(
+                f"start={self.start}, but the stimuli take different numbers of steps: make one run over all"
+            )
+        if self.trials is None:
+            return None
+        if n_steps is not None:
+            return tuple(n * n_steps for n in self.trials)
+        if self.lengths is None or len(self.lengths) != sum(self.trials):
+            raise ValueError(
+                f"{len(self.trials)} trials of stimuli that take different numbers of steps: give lengths= "
+                "of all stimuli, or one trial"
+            )
+        lengths = torch.as_tensor(self.lengths).split(self.trials)
+        return tuple(int(trial.sum()) for trial in lengths)
 
     @property
     def n_bins(self) -> int:
@@ -98,7 +125,8 @@ def summarize(
     calibration: Any = None,
     bin_size: Any = 1.0,
     n_trials: int = 1,
-    time_dim: int | None = None,
+    time_dim: TimeDim | Mapping[str, TimeDim] = None,
+    lengths: Any = None,
     start: int = 0,
     n_stimuli: int | None = None,
     isi_histogram: bool = False,
@@ -121,7 +149,7 @@ def summarize(
 
     Parameters
     ----------
-    model, stimuli, layers, units, threshold, calibration, bin_size, n_trials, time_dim
+    model, stimuli, layers, units, threshold, calibration, bin_size, n_trials, time_dim, lengths
         As for :func:`ann2neo.record`.
     window : int, optional
         Bins in a counting window of the Fano factor; by default 100, or the shortest trial where that is
@@ -180,8 +208,12 @@ def summarize(
         "seed": seed,
         "backend": backend,
     }
-    sink = _Sink(settings, start, trials)
-    about = {"model": type(model).__name__, "threshold": as_annotation(threshold), **(annotations or {})}
+    sink = _Sink(settings, start, trials, lengths)
+    about = {
+        "model": type(unwrapped(model)).__name__,
+        "threshold": as_annotation(threshold),
+        **(annotations or {}),
+    }
     as_json(about)  # what cannot be kept is refused before the work is done
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None:
@@ -201,11 +233,11 @@ def summarize(
         )
         with probe, bar:
             try:
-                for i, (batch, _) in enumerate(batches(stimuli, batch_size, model)):
+                by_mask = time_dim is not None
+                shown = batches(stimuli, batch_size, model, lengths=lengths, mask=by_mask)
+                for i, batch in enumerate(shown):
                     if i >= n_done:
-                        before = probe.n_stimuli
-                        model(batch.to(where))
-                        check_shown(probe.n_stimuli - before, batch, time_dim)
+                        probe.present(batch, where)
                         progress_of.batch_is_done()
                     bar.update(len(batch))
             except KeyboardInterrupt:

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from .accumulator import BUFFER, LayerSums
-from .hooks import Layer
 from .kernels import WORD
 from .layout import Layout
 from .raster import PseudoTime, SpikeRaster, milliseconds
 from .recording import Recording, unit_table
+from .selection import Layer
 from .statistics import STATISTICS, Sums
 from .threshold import rule_of, values_for
 
@@ -119,7 +119,7 @@ class Summary:
         self.annotations: dict[str, Any] = {}
         self._layers: dict[str, LayerSums] = {}
         self._received: dict[str, torch.Tensor] = {}
-        self._n_steps = 1
+        self._steps: np.ndarray | None = None
         self._complexity: torch.Tensor | None = None
         self._cache: dict[str, Any] = {}
 
@@ -182,15 +182,19 @@ class Summary:
 
     @torch.inference_mode(mode=False)  # tensors made in it could not be added to outside of it
     def receive(
-        self, layer: Layer, activation: torch.Tensor, threshold: np.ndarray, n_steps: int = 1
+        self,
+        layer: Layer,
+        activation: torch.Tensor,
+        threshold: np.ndarray,
+        n_steps: np.ndarray | None = None,
     ) -> None:
         """Take one layer's activations (n_bins, *shape) of the next bins, which count once completed.
 
         :class:`ann2neo.Probe` calls this in its hooks, before the next module can overwrite the tensor. What
-        was received but not completed, because the forward pass failed, is forgotten. A stimulus takes
-        ``n_steps`` bins.
+        was received but not completed, because the forward pass failed, is forgotten. ``n_steps`` are the
+        bins of each stimulus, without it one.
         """
-        self._n_steps = n_steps
+        self._steps = n_steps
         if layer.name in self._received:
             self._received = {}
         sums = self._layers.get(layer.name)
@@ -238,13 +242,19 @@ class Summary:
         for name, (n_nan, first) in zip(received, together.tolist(), strict=True):
             if n_nan and not allow_nan:
                 row, place = divmod(first, self._layers[name].n_units)
-                step = f", step {row % self._n_steps}" if self._n_steps > 1 else ""
                 raise ValueError(
-                    f"layer {name!r} gives NaN for stimulus {(self.stop + row) // self._n_steps}"
-                    f"{step}, unit {self._layers[name].unit_at(place)}: repair the model or its input, or go "
+                    f"layer {name!r} gives NaN for {self._where(row)}, unit "
+                    f"{self._layers[name].unit_at(place)}: repair the model or its input, or go "
                     "on with allow_nan=True, which counts NaN as no spike"
                 )
         return int(together[:, 0].sum())
+
+    def _where(self, row: int) -> str:
+        steps = 1 if self._steps is None else int(self._steps[0])
+        if self._steps is not None and (self._steps != steps).any():
+            return f"bin {self.stop + row}"
+        step = f", step {row % steps}" if steps > 1 else ""
+        return f"stimulus {(self.stop + row) // steps}{step}"
 
     @torch.inference_mode(mode=False)
     def _commit(self, n_bins: int) -> None:

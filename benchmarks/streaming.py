@@ -17,7 +17,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -77,7 +77,7 @@ def overhead(device: torch.device, quick: bool) -> Rows:
     on_gpu = device.type == "cuda"
     names = ["resnet18", "resnet50", "mlp", "vit_b_16"]
     modes = ["fp32", "tf32", "bf16"] if on_gpu else ["fp32"]
-    batch, n_batches, repetitions = (256, 8, 5) if on_gpu else (32, 8, 3)
+    batch, n_batches, repetitions = (256, 8, 5) if on_gpu else (32, 8, 5)
     if quick:
         names, batch, n_batches, repetitions = ["mlp", "resnet18"], 4, 2, 1
     rows = []
@@ -102,21 +102,24 @@ def _overhead(
 ) -> dict[str, Any]:
     batches = stimuli.split(batch)
 
-    def forward() -> None:
-        for each in batches:
+    def forward(some: Sequence[torch.Tensor]) -> None:
+        for each in some:
             model(each)
 
+    # batch by batch, so that both meet the same noise of the machine; a GPU's queue stays full by rounds
+    rounds = [[each] for each in batches] if device.type == "cpu" else [list(batches)]
     summary = Summary(100)
     with torch.no_grad():
-        forward()
+        forward(batches)
         probe = Probe(model, into=[summary])
         with probe:
-            forward()
-        bare, with_summary = [], []
-        for _ in range(repetitions):
-            bare.append(seconds(forward, device))
-            with probe:
-                with_summary.append(seconds(forward, device))
+            forward(batches)
+        bare, with_summary = [0.0] * repetitions, [0.0] * repetitions
+        for i in range(repetitions):
+            for some in rounds:
+                bare[i] += seconds(lambda some=some: forward(some), device)
+                with probe:
+                    with_summary[i] += seconds(lambda some=some: forward(some), device)
     p = summary.values["activation_probability"]
     return {
         "batch": batch,

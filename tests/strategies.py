@@ -81,7 +81,14 @@ def stimuli(draw, time: PseudoTime) -> Stimuli:
     values = draw(st.sampled_from([st.none(), INTEGERS, FLOATS, TEXT | AWKWARD]))
     labels = draw(st.lists(values, min_size=n, max_size=n))
     ids = draw(st.lists(INTEGERS, min_size=n, max_size=n))
-    return Stimuli.in_order(n, n_steps=n_steps, ids=ids, labels=None if None in labels else labels)
+    lengths = [n_steps] * n
+    if n > 1 and n_steps > 1 and draw(st.booleans()):  # not all alike
+        lengths[0] -= 1
+    kinds = st.sampled_from([INTEGERS, FLOATS, TEXT | AWKWARD])
+    names = st.sets(st.sampled_from(["file", "prediction", "größe", "x" * 40, "_"]), max_size=2)
+    more = {name: draw(st.lists(draw(kinds), min_size=n, max_size=n)) for name in draw(names)}
+    labels = None if None in labels else labels
+    return Stimuli.in_order(n, n_steps=lengths, ids=ids, labels=labels, array_annotations=more)
 
 
 @st.composite

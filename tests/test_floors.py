@@ -10,16 +10,16 @@ import pytest
 import ann2neo
 
 FLOORS = [
-    {"raster", "kernels"},
-    {"recording", "threshold", "statistics", "hooks", "models", "layout", "batches"},
-    {"lazy", "probe", "seam"},
-    {"elephant_engine", "accumulator"},
-    {"spiketrains"},
+    {"raster", "kernels", "functions", "steps"},
+    {"recording", "threshold", "statistics", "selection", "models", "layout", "batches"},
+    {"lazy", "hooks", "seam"},
+    {"probe", "elephant_engine", "accumulator"},
+    {"spiketrains", "inventory"},
     {"summary", "nwb"},
     {"goodness_of_fit", "io", "parts", "distributed"},
     {"poisson", "data", "streaming"},
-    {"plot", "report", "tables", "arguments"},
-    {"demo"},
+    {"plot", "report", "tables", "arguments", "monitor"},
+    {"demo", "lightning"},
     {"cli"},
     {"__main__"},
 ]
