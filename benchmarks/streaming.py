@@ -77,7 +77,7 @@ def overhead(device: torch.device, quick: bool) -> Rows:
     on_gpu = device.type == "cuda"
     names = ["resnet18", "resnet50", "mlp", "vit_b_16"]
     modes = ["fp32", "tf32", "bf16"] if on_gpu else ["fp32"]
-    batch, n_batches, repetitions = (256, 8, 5) if on_gpu else (32, 8, 5)
+    batch, n_batches, repetitions = (256, 8, 5) if on_gpu else (32, 8, 3)
     if quick:
         names, batch, n_batches, repetitions = ["mlp", "resnet18"], 4, 2, 1
     rows = []
