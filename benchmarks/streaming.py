@@ -24,6 +24,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
@@ -379,10 +380,7 @@ TABLES = {
 def show(name: str, rows: Rows) -> None:
     """Print a table."""
     print(f"\n{name}: {(TABLES[name].__doc__ or '').splitlines()[0]}")
-    cells = [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
-    widths = [max(map(len, column)) for column in zip(rows[0], *cells, strict=True)]
-    for line in [list(rows[0]), *cells]:
-        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)), flush=True)
+    print(pd.DataFrame(rows).to_string(index=False, float_format="{:.4g}".format), flush=True)
 
 
 def machine(device: torch.device) -> dict[str, Any]:
