@@ -138,6 +138,8 @@ def _nwb_trials(recording: Recording, segments: np.ndarray) -> pynwb.epoch.TimeI
 def _nwb_stimuli(recording: Recording, stimuli: Stimuli, segments: np.ndarray) -> pynwb.epoch.TimeIntervals:
     import pynwb
 
+    from .spiketrains import as_shown
+
     columns = {
         "start_time": ("onset, s", _seconds(stimuli.onsets, recording)),
         "stop_time": (
@@ -148,10 +150,17 @@ def _nwb_stimuli(recording: Recording, stimuli: Stimuli, segments: np.ndarray) -
         "segment": ("trial: name of the Segment in Neo", segments[recording.time.trial_of(stimuli.onsets)]),
     }
     if stimuli.labels is not None:
-        columns["label"] = "class of the stimulus", stimuli.labels
+        columns["label"] = "class of the stimulus", as_shown(stimuli.labels)
+    table = pynwb.epoch.TimeIntervals
+    # a table has an id, a description, tags and more of its own
+    taken = {*dir(table), *(column["name"] for column in table.__columns__)}
     for name, values in stimuli.array_annotations.items():
-        columns[name] = "annotation of the stimulus", values
-    return pynwb.epoch.TimeIntervals(
+        column = name
+        while column in taken:
+            column += "_"
+        taken.add(column)
+        columns[column] = f"annotation {name} of the stimulus", as_shown(values)
+    return table(
         name="stimuli",
         description="what was shown to the network when, in the order of presentation",
         columns=_nwb_columns(columns),

@@ -316,21 +316,24 @@ class Stimuli:
             If there is not one of each per stimulus, ids are no whole numbers, or an annotation's name
             means another thing or is none that files can keep.
         """
-        columns = {"ids": ids, "labels": labels, **(array_annotations or {})}
-        values = {name: _one_each(name, v, n_stimuli) for name, v in columns.items() if v is not None}
         for name in array_annotations or {}:
-            if name in NOT_ANNOTATIONS or not name.isidentifier():
+            if name in NOT_ANNOTATIONS or not (isinstance(name, str) and name.isidentifier()):
                 raise ValueError(
                     f"{name!r} as the name of a stimulus annotation: give a word of letters, digits and _, "
                     f"other than {', '.join(NOT_ANNOTATIONS)}"
                 )
-        given_ids = values.pop("ids", np.arange(n_stimuli))
-        if given_ids.dtype.kind != "i":
-            raise ValueError(f"ids are whole numbers, these are {given_ids.dtype}")
-        lengths = np.broadcast_to(np.asarray(n_steps, np.int64), (n_stimuli,))
+        columns = {"labels": labels, **(array_annotations or {})}
+        values = {name: _one_each(name, v, n_stimuli) for name, v in columns.items() if v is not None}
+        each = n_steps if np.ndim(n_steps) else np.full(n_stimuli, n_steps)
+        lengths = _whole_numbers("n_steps", each, n_stimuli)
         if (lengths < 1).any():
             raise ValueError(f"stimulus {int((lengths < 1).argmax())} takes no bin: leave it out")
-        return cls(np.cumsum(lengths) - lengths, given_ids, values.pop("labels", None), values)
+        return cls(
+            np.cumsum(lengths) - lengths,
+            _whole_numbers("ids", np.arange(n_stimuli) if ids is None else ids, n_stimuli),
+            values.pop("labels", None),
+            values,
+        )
 
     def take(self, which: np.ndarray, onsets: np.ndarray) -> Stimuli:
         """Return chosen stimuli, in the order given, at new onsets."""
@@ -358,8 +361,11 @@ class Stimuli:
     __hash__ = None  # type: ignore[assignment]
 
 
-NOT_ANNOTATIONS = ("ids", "labels", "onsets", "label", "stimulus_id", "start_time", "stop_time", "segment")
-"""Names that tell other things of stimuli, in files too."""
+NOT_ANNOTATIONS = (
+    "ids", "labels", "onsets", "label", "stimulus_id", "start_time", "stop_time", "segment",
+    "self", "neo_name", "nix_name",
+)  # fmt: skip
+"""Names that tell other things of stimuli, in files and in Neo too."""
 
 
 def _one_each(name: str, values: Any, n_stimuli: int) -> np.ndarray:
@@ -370,8 +376,17 @@ def _one_each(name: str, values: Any, n_stimuli: int) -> np.ndarray:
             f"{name} of shape {given.shape} for {n_stimuli} stimuli: "
             f"give one of the {name} per stimulus, shape ({n_stimuli},)"
         )
+    if given.dtype.kind == "u" and (given > np.iinfo(np.int64).max).any():
+        raise ValueError(f"{name} as large as {given.max()}: give whole numbers below 2**63, or strings")
     kind = {"i": np.int64, "u": np.int64, "b": np.int64, "f": np.float64}.get(given.dtype.kind, str)
     return given.astype(kind)
+
+
+def _whole_numbers(name: str, values: Any, n_stimuli: int) -> np.ndarray:
+    given = np.asarray(values)
+    if given.dtype.kind not in "iu":
+        raise ValueError(f"{name} are whole numbers, these are {given.dtype}")
+    return _one_each(name, given, n_stimuli)
 
 
 def _same(one: np.ndarray, two: np.ndarray) -> bool:

@@ -325,7 +325,8 @@ class Recording:
         """Return the recording as if the stimuli had been shown in another order.
 
         Rates stay, and so does what units do together; intervals, and Fano factors over windows, do not: they
-        are statistics of an order. Trials disappear, all becomes one.
+        are statistics of an order. Trials disappear, all becomes one. The annotations tell of
+        it: ``sorted_by``, and ``shuffled`` is no longer true.
 
         Parameters
         ----------
@@ -364,6 +365,7 @@ class Recording:
             self,
             rasters={name: raster.take_bins(bins, time) for name, raster in self.rasters.items()},
             stimuli=stimuli.take(order, ends - lengths[order]),
+            annotations={**self.annotations, "shuffled": False, "sorted_by": by},
         )
 
     def to_neo(self) -> neo.Block:

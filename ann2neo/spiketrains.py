@@ -195,17 +195,33 @@ def _times_by_trial(recording: Recording) -> Iterator[tuple[np.ndarray, np.ndarr
 def _stimuli_event(stimuli: Stimuli, first: int, last: int, bin_size: float) -> neo.Event:
     shown = (stimuli.onsets >= first) & (stimuli.onsets < last)
     ids = stimuli.ids[shown]
-    array_annotations = {k: values[shown] for k, values in stimuli.array_annotations.items()}
+    array_annotations = {k: as_shown(values[shown]) for k, values in stimuli.array_annotations.items()}
     array_annotations["stimulus_id"] = ids
     labels = ids
     if stimuli.labels is not None:
-        labels = array_annotations["label"] = stimuli.labels[shown]
+        labels = array_annotations["label"] = as_shown(stimuli.labels[shown])
     return neo.Event(
         stimuli.onsets[shown] * bin_size * pq.ms,
         labels=labels.astype(str),
         name="stimuli",
         array_annotations=array_annotations,
     )
+
+
+def as_shown(values: np.ndarray) -> np.ndarray:
+    r"""Return strings with what HDF5 cannot hold escaped; numbers as they are.
+
+    A file name that is not UTF-8 has half surrogate pairs in Python.
+
+    Examples
+    --------
+    >>> as_shown(np.array(["é", "a\udce9.png"])).tolist()
+    ['é', 'a\\udce9.png']
+    """
+    if values.dtype.kind != "U":
+        return values
+    escaped = [text.encode("utf-8", "backslashreplace").decode() for text in values.tolist()]
+    return np.array([text.replace("\0", "\\0") for text in escaped], str)
 
 
 def describe(recording: Recording) -> str:

@@ -85,7 +85,9 @@ def stimuli(draw, time: PseudoTime) -> Stimuli:
     if n > 1 and n_steps > 1 and draw(st.booleans()):  # not all alike
         lengths[0] -= 1
     kinds = st.sampled_from([INTEGERS, FLOATS, TEXT | AWKWARD])
-    names = st.sets(st.sampled_from(["file", "prediction", "größe", "x" * 40, "_"]), max_size=2)
+    names = st.sets(
+        st.sampled_from(["file", "größe", "x" * 40, "_", "id", "id_", "description", "tags"]), max_size=2
+    )
     more = {name: draw(st.lists(draw(kinds), min_size=n, max_size=n)) for name in draw(names)}
     labels = None if None in labels else labels
     return Stimuli.in_order(n, n_steps=lengths, ids=ids, labels=labels, array_annotations=more)

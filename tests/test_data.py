@@ -209,6 +209,17 @@ def test_flat_folder_has_no_labels(tmp_path):
     assert [round(x.mean().item() * 255) for x in data] == [40, 0, 80]
 
 
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_files_of_a_folder_stay_with_their_images(tmp_path, shuffle):
+    for i in range(8):
+        write_image(tmp_path / "ab"[i % 2] / f"ä{i}.png", (30 * i, 0, 0))
+    data = load_data(tmp_path, shuffle=shuffle, seed=3)
+    for part in (data, data[:5], data[5:], data[::-2]):
+        seen = [round(x[0, 0, 0].item() * 255) // 30 for x, _ in part]
+        assert part.array_annotations["file"].tolist() == [f"{'ab'[i % 2]}/ä{i}.png" for i in seen]
+    assert load_data("digits").array_annotations == {}
+
+
 def test_folders_that_make_no_sense(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there are no images .* in the folder"):
         load_data(tmp_path)

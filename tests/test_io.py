@@ -147,6 +147,30 @@ def test_nwb_is_valid_with_any_labels_and_without_spikes(labels, tmp_path):
     assert list(pynwb.validate(path=path)) == []
 
 
+def test_nwb_finds_other_columns_for_names_of_its_own(tmp_path):
+    own = ["id", "id_", "name", "description", "columns", "tags", "timeseries", "object_id"]
+    more = {name: [f"{name} {i}" for i in range(3)] for name in own}
+    raster = SpikeRaster.from_dense(np.zeros((2, 3)))
+    recording = Recording({"relu": raster}, Stimuli.in_order(3, array_annotations=more))
+    path = save(recording, tmp_path / "net.nwb")
+    assert load(path) == recording
+    assert list(pynwb.validate(path=path)) == []
+    with pynwb.NWBHDF5IO(path, "r") as io:
+        table = io.read().intervals["stimuli"]
+        columns = {column.description: column.data[:].tolist() for column in table.columns}
+    for name, values in more.items():
+        assert columns[f"annotation {name} of the stimulus"] == values
+
+
+@every_format
+def test_text_that_hdf5_cannot_hold(suffix, tmp_path):
+    """File names that are no UTF-8 come from the system as half surrogate pairs."""
+    odd = ["\udce9.png", "a\0b", "é"]
+    raster = SpikeRaster.from_dense(np.zeros((1, 3)))
+    recording = Recording({"relu": raster}, Stimuli.in_order(3, labels=odd, array_annotations={"file": odd}))
+    assert load(save(recording, tmp_path / f"net{suffix}"), trust=True) == recording
+
+
 @pytest.mark.parametrize("recorded_at", [None, "yesterday", 7, "1970-01-01", "1970-01-01T01:00:00+01:00"])
 def test_nwb_knows_no_now(recorded_at, recording, tmp_path):
     recording = replace(recording, annotations={"recorded_at": recorded_at})

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -27,6 +27,7 @@ def recording():
     )
 
 
+@settings(deadline=None)
 @given(DENSE)
 def test_packing_loses_nothing(dense):
     raster = SpikeRaster.from_dense(dense)
@@ -37,6 +38,7 @@ def test_packing_loses_nothing(dense):
         np.testing.assert_array_equal(bins[offsets[row] : offsets[row + 1]], np.flatnonzero(own))
 
 
+@settings(deadline=None)
 @given(DENSE, st.integers(1, 20))
 def test_rows_of_bins_become_rows_of_units(dense, units_at_once):
     """`from_bins` transposes in blocks; the blocks' size (a multiple of 8) does not show."""
@@ -140,6 +142,50 @@ def test_labels_of_stimuli_that_last_several_bins():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"n_steps": [1, 0, 2]}, "stimulus 1 takes no bin"),
+        ({"n_steps": [1.5, 1, 1]}, "n_steps are whole numbers, these are float64"),
+        ({"n_steps": [2]}, r"n_steps of shape \(1,\) for 3 stimuli"),
+        ({"ids": [True, False, True]}, "ids are whole numbers, these are bool"),
+        ({"array_annotations": {7: [1, 2, 3]}}, "7 as the name of a stimulus annotation"),
+        ({"array_annotations": {"self": [1, 2, 3]}}, "'self' as the name of a stimulus annotation"),
+        ({"array_annotations": {"nix_name": "abc"}}, "'nix_name' as the name of a stimulus annotation"),
+        ({"array_annotations": {"x": [[1], [2], [3]]}}, r"x of shape \(3, 1\) for 3 stimuli"),
+        ({"labels": np.array([1, 2, 2**63], np.uint64)}, "labels as large as 9223372036854775808"),
+    ],
+)
+def test_stimuli_that_make_no_sense(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Stimuli.in_order(3, **arguments)
+
+
+def test_selection_keeps_stimuli_and_their_annotations_together():
+    """Each bin's own number is what stimuli are named by, so any slip shows."""
+    n_steps = np.array([2, 1, 3, 2, 2])
+    owner = np.repeat(np.arange(5), n_steps)
+    time = PseudoTime(1.0, (3, 3, 4))
+    raster = SpikeRaster.from_dense(owner[None] >> np.arange(3)[:, None] & 1, time=time)
+    names = np.array(list("abcde"))
+    stimuli = Stimuli.in_order(5, n_steps=n_steps, labels=[0, 1, 0, 1, 1], array_annotations={"name": names})
+    whole = Recording({"relu": raster}, stimuli)
+    chosen = [whole.select(trials=[0, 2]), whole.select(labels=1), whole.sort_stimuli("labels")]
+    chosen.append(whole.select(labels=1).sort_stimuli("name"))
+    for part, own in zip(chosen, ["aabddee", "bddee", "aacccbddee", "bddee"], strict=True):
+        shown = (part.raster("relu").T @ [1, 2, 4]).tolist()
+        assert "".join(names[shown]) == own
+        of_bin = part.stimuli.array_annotations["name"]
+        assert "".join(of_bin[part._stimulus_of_bin()]) == own
+
+
+def test_sorted_stimuli_are_not_called_shuffled(recording):
+    shuffled = Recording(recording.rasters, recording.stimuli, {"shuffled": True, "model": "net"})
+    sorted_ = shuffled.sort_stimuli("labels")
+    assert sorted_.annotations == {"shuffled": False, "sorted_by": "labels", "model": "net"}
+    assert sorted_.time.trial_bins == (10,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         ({"layers": "relu"}, r"no layer matches \['relu'\]; the recording has \['conv', 'fc'\]"),
         ({"layers": "fc", "units": [4]}, "layer 'fc' has no recorded unit 4"),
         ({"units": [True, False]}, r"a mask over units has shape \(15,\)"),
@@ -198,6 +244,10 @@ def test_equality_sees_every_part(recording):
     assert recording != Recording(recording.rasters, None, recording.annotations)
     relabelled = Stimuli.in_order(10, labels=np.zeros(10, int), ids=range(100, 110))
     assert recording != Recording(recording.rasters, relabelled, recording.annotations)
+    stimuli = [Stimuli.in_order(2, array_annotations=more) for more in ({}, {"x": [1, 2]}, {"x": [1.0, 2.0]})]
+    assert [[one == two for one in stimuli] for two in stimuli] == np.eye(3).tolist()
+    nan = [Stimuli.in_order(2, array_annotations={"x": [x, np.nan]}) for x in (1, 1, 2)]
+    assert nan[0] == nan[1] != nan[2]
 
 
 def test_layers_share_one_time():
