@@ -1,28 +1,51 @@
-"""Recordings as NWB files, written column by column.
+"""Recordings as NWB files: written column by column, read train by train.
 
 NWB keeps spike trains in one table. Written row by row, as :class:`neo.io.NWBIO` does, a train costs
-milliseconds; written as whole columns it costs some ten microseconds, and Neo reads the same.
+milliseconds; written as whole columns it costs some ten microseconds, and Neo reads the same. Spike times
+are written as they are made and read when they are asked for, so that neither needs them all in memory.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import zlib
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .raster import Stimuli
+from .description import (
+    NOTES,
+    as_shown,
+    bins_of,
+    block_name,
+    describe,
+    rebuild,
+    segment_name,
+    train_name,
+)
+from .raster import UNITS_AT_ONCE, PseudoTime, Stimuli, spike_bins, units_at_once
 from .recording import Recording
 
 if TYPE_CHECKING:
+    import h5py
     import pynwb
 
+SPIKES_IN_CHUNK = 2**14
+"""Spike times that are compressed together: reading a train reads the chunks it lies in."""
+
+CHUNKS_WAITING = 64
+"""Chunks that may be in memory at once while a file is written."""
+
+GZIP: dict[str, Any] = {"compression": "gzip", "compression_opts": 1}
+"""What every HDF5 library can undo. It takes a spike time from 8 to 3.3 bytes."""
+
 _UNIT_COLUMNS = {
-    "layer": "layer of the network",
     "unit": "index in the flattened activation of the layer",
     "channel": "channel in a feature map, else -1",
     "y": "row in a feature map, else -1",
@@ -42,33 +65,91 @@ def write_nwb(recording: Recording, path: Path) -> None:
     ``layer, unit, channel, y, x, threshold``; the tables ``trials`` and ``stimuli`` say what was
     shown when. Times are in seconds, as NWB has them. The identifier is a hash of the recording.
     """
+    import h5py
     import pynwb
 
-    from .spiketrains import NOTES, block_name, describe, segment_name
-
     description = describe(recording)
+    counts, checksums = _counts(recording), _checksums(recording)
     file = pynwb.NWBFile(
         session_description=f"Units of an artificial neural network: {recording!r}",
-        identifier=_fingerprint(description, recording),
+        identifier=_fingerprint(description, counts, checksums),
         session_start_time=_recorded_at(recording),
         # of the fields that NWB has for free text, Neo hands this one on as a Block annotation
         notes=NOTES + description + "}",
     )
     n_trials = recording.n_trials
     segments = np.array([segment_name(trial, n_trials) for trial in range(n_trials)])
-    file.units = _nwb_units(recording, segments, block_name(recording))
+    texts = _unit_texts(recording, segments)
+    file.units = _nwb_units(recording, counts, checksums, texts)
     file.trials = _nwb_trials(recording, segments)
     if recording.stimuli is not None and len(recording.stimuli):
         file.add_time_intervals(_nwb_stimuli(recording, recording.stimuli, segments))
     with pynwb.NWBHDF5IO(path, "w") as io:
         io.write(file)
+    with h5py.File(path, "r+") as opened:
+        for name, (_, values) in texts.items():
+            opened["units"][name][:] = values
+        _write_times(opened["units/spike_times"], recording)
 
 
-def _fingerprint(description: str, recording: Recording) -> str:
-    digest = hashlib.sha256(description.encode())
+def _counts(recording: Recording) -> np.ndarray:
+    """Return the number of spikes of each unit in each trial: int64 (n_units * n_trials,)."""
+    if recording.n_trials == 1:
+        return np.concatenate([raster.counts for raster in recording.rasters.values()])
+    firsts = recording.time.trial_edges[:-1]
+    blocks = (dense for raster in recording.rasters.values() for _, dense in raster.blocks())
+    counts = [np.add.reduceat(dense, firsts, axis=1, dtype=np.int64) for dense in blocks]
+    return np.concatenate(counts).reshape(-1)
+
+
+def _checksums(recording: Recording) -> np.ndarray:
+    """Return the CRC-32 of each unit's packed raster, by which a reader knows that it has it right."""
+    rasters = recording.rasters.values()
+    packed = (
+        raster.packed[i : i + UNITS_AT_ONCE]
+        for raster in rasters
+        for i in range(0, raster.n_units, UNITS_AT_ONCE)
+    )
+    return np.array([zlib.crc32(row) for rows in packed for row in rows], np.uint32)
+
+
+def _fingerprint(description: str, counts: np.ndarray, checksums: np.ndarray) -> str:
+    parts = description.encode(), counts.astype("<i8").tobytes(), checksums.astype("<u4").tobytes()
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def _write_times(times: h5py.Dataset, recording: Recording) -> None:
+    """Fill a data set with the times of all spikes in s, compressed by several threads, in order."""
+    from isal import isal_zlib
+
+    size, at = times.chunks[0], 0
+    waiting: deque[Future[bytes]] = deque()
+
+    def write() -> None:
+        nonlocal at
+        times.id.write_direct_chunk((at,), waiting.popleft().result())
+        at += size
+
+    with ThreadPoolExecutor() as pool:
+        for chunk in _chunks_of_times(recording, size):
+            waiting.append(pool.submit(isal_zlib.compress, chunk.tobytes(), 1))
+            if len(waiting) > CHUNKS_WAITING:
+                write()
+        while waiting:
+            write()
+
+
+def _chunks_of_times(recording: Recording, size: int) -> Iterator[np.ndarray]:
+    """Yield the times of all spikes in s, so many at once; what the last one lacks is 0."""
+    left = np.empty(0)
     for raster in recording.rasters.values():
-        digest.update(raster.packed.tobytes())
-    return digest.hexdigest()
+        for _, dense in raster.blocks():
+            left = np.concatenate([left, _seconds(spike_bins(dense) + 0.5, recording)])
+            whole = len(left) // size * size
+            yield from left[:whole].reshape(-1, size)
+            left = left[whole:]
+    if len(left):
+        yield np.pad(left, (0, size - len(left)))
 
 
 def _recorded_at(recording: Recording) -> datetime:
@@ -80,38 +161,67 @@ def _recorded_at(recording: Recording) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
-def _nwb_units(recording: Recording, segments: np.ndarray, block: str) -> pynwb.misc.Units:
-    """Return one row for each unit in each trial; the trials of a unit follow one another."""
-    import pynwb
-
-    from .spiketrains import train_name
-
-    time, n_units, n_trials = recording.time, recording.n_units, recording.n_trials
-    of_layers = [raster.spikes() for raster in recording.rasters.values()]
-    bins = np.concatenate([of_layer for of_layer, _ in of_layers])
-    counts = np.concatenate([np.diff(offsets) for _, offsets in of_layers])
-    row = np.repeat(np.arange(n_units) * n_trials, counts) + time.trial_of(bins)
-    n_rows = n_units * n_trials
-    table = recording.units
-    names = [train_name(*at) for at in zip(table["layer"], table["unit"].tolist(), strict=True)]
-    started, stopped = _trial_times(recording)
-    columns = {
-        "spike_times": ("middle of each bin with a spike, s", _seconds(bins + 0.5, recording)),
-        "obs_intervals": ("the trial, s", np.tile(np.stack([started, stopped], 1), (n_units, 1))),
+def _unit_texts(recording: Recording, segments: np.ndarray) -> dict[str, tuple[str, np.ndarray]]:
+    """Return the columns of the table of units that are text: descriptions and values."""
+    rasters, n_trials = recording.rasters, recording.n_trials
+    names = [train_name(layer, unit) for layer, r in rasters.items() for unit in r.units.tolist()]
+    layers = np.repeat(np.array([*rasters], object), [raster.n_units for raster in rasters.values()])
+    return {
         "_name": ("name of the SpikeTrain in Neo", np.repeat(np.array(names, object), n_trials)),
-        "segment": ("trial: name of the Segment in Neo", np.tile(segments, n_units)),
-        "block": ("network: name of the Block in Neo", np.full(n_rows, block, object)),
+        "layer": ("layer of the network", np.repeat(layers, n_trials)),
+        "segment": ("trial: name of the Segment in Neo", np.tile(segments, len(names)).astype(object)),
+        "block": (
+            "network: name of the Block in Neo",
+            np.full(len(names) * n_trials, block_name(recording), object),
+        ),
+    }
+
+
+def _nwb_units(
+    recording: Recording,
+    counts: np.ndarray,
+    checksums: np.ndarray,
+    texts: Mapping[str, tuple[str, np.ndarray]],
+) -> pynwb.misc.Units:
+    """Return one row for each unit in each trial; the trials of a unit follow one another.
+
+    Texts and spike times are left to be filled in: pynwb goes through its own lists one by one.
+    """
+    import h5py
+    import pynwb
+    from hdmf.backends.hdf5 import H5DataIO
+
+    n_units, n_trials = recording.n_units, recording.n_trials
+    n_rows, n_spikes = n_units * n_trials, int(counts.sum())
+    table = recording.units
+    started, stopped = _trial_times(recording)
+    of_texts = {
+        name: (text, H5DataIO(shape=(n_rows,), dtype=h5py.string_dtype()))
+        for name, (text, _) in texts.items()
+    }
+    columns = {
+        "spike_times": (
+            "middle of each bin with a spike, s",
+            H5DataIO(
+                shape=(n_spikes,), dtype=np.dtype(float), chunks=(min(n_spikes, SPIKES_IN_CHUNK),), **GZIP
+            )
+            if n_spikes
+            else np.empty(0),
+        ),
+        "obs_intervals": ("the trial, s", np.tile(np.stack([started, stopped], 1), (n_units, 1))),
+        **of_texts,
+        "checksum": ("CRC-32 of the unit's spikes in all trials", np.repeat(checksums, n_trials)),
     }
     for name, description in _UNIT_COLUMNS.items():
         columns[name] = description, np.repeat(table[name].to_numpy(), n_trials)
     ends = {
-        "spike_times": np.cumsum(np.bincount(row, minlength=n_rows)).astype(np.uint64),
+        "spike_times": np.cumsum(counts).astype(np.uint64),
         "obs_intervals": np.arange(1, n_rows + 1, dtype=np.uint64),
     }
     return pynwb.misc.Units(
         name="units",
         description="one row for each unit of the network in each trial",
-        id=np.arange(n_rows),  # given as an array: pynwb goes through its own list one by one
+        id=np.arange(n_rows),
         columns=_nwb_columns(columns, ends),
         resolution=recording.time.bin_size / 1e3,
     )
@@ -137,8 +247,6 @@ def _nwb_trials(recording: Recording, segments: np.ndarray) -> pynwb.epoch.TimeI
 
 def _nwb_stimuli(recording: Recording, stimuli: Stimuli, segments: np.ndarray) -> pynwb.epoch.TimeIntervals:
     import pynwb
-
-    from .spiketrains import as_shown
 
     columns = {
         "start_time": ("onset, s", _seconds(stimuli.onsets, recording)),
@@ -181,17 +289,18 @@ def _nwb_columns(
 ) -> list[pynwb.core.VectorData]:
     """Make columns of a table from descriptions and values; those with ``ends`` are ragged.
 
-    Numbers are compressed. gzip at its lowest level takes a spike time from 8 to 2.3 bytes, and is as fast
-    as lzf, which leaves 3.4; with bytes shuffled both do worse, since the same doubles come in every train.
+    Numbers are compressed, by gzip at its lowest level.
     """
     from hdmf.backends.hdf5 import H5DataIO
     from pynwb.core import VectorData, VectorIndex
 
-    def stored(values: np.ndarray) -> Any:
+    def stored(values: Any) -> Any:
+        if isinstance(values, H5DataIO):
+            return values
         if values.dtype.kind in "OU":
-            return values.tolist()
+            return values.astype(object)
         # HDF5 has no chunks in an empty array
-        return H5DataIO(values, compression="gzip", compression_opts=1) if values.size else values
+        return H5DataIO(values, **GZIP) if values.size else values
 
     made = []
     for name, (description, values) in columns.items():
@@ -203,30 +312,137 @@ def _nwb_columns(
 
 
 def read_nwb(path: Path) -> Recording:
-    """Read a recording that :func:`write_nwb` wrote.
+    """Open a recording that :func:`write_nwb` wrote; its spikes are read when they are asked for.
 
     Raises
     ------
     NotOurs
         If it is the NWB file of somebody else.
     ValueError
-        If the spikes are not those that were saved.
+        If the file is not as it was saved.
     """
     # pynwb would look at every column of a file of which the standard fixes the places needed here
     import h5py
 
-    from .spiketrains import NOTES, bins_of, rebuild
-
-    with h5py.File(path, "r") as file:
+    file = h5py.File(path, "r")
+    try:
         notes = file["general/notes"].asstr()[()] if "general/notes" in file else ""
         if not notes.startswith(NOTES):
             raise NotOurs("its notes hold no recording")
-        times, ends = file["units/spike_times"][:], file["units/spike_times_index"][:]
+        description = notes[len(NOTES) : -1]
+        n_trials = len(json.loads(description)["trial_bins"])
+        ends, checksums = file["units/spike_times_index"][:], file["units/checksum"][::n_trials]
         identifier = file["identifier"].asstr()[()]
-    description = notes[len(NOTES) : -1]
-    told = json.loads(description)
-    trains = np.split(bins_of(times * 1e3, told["bin_size"]), ends[:-1])
-    recording = rebuild(description, lambda trial, names: trains[trial :: len(told["trial_bins"])])
-    if identifier != _fingerprint(description, recording):
-        raise ValueError("the spikes are not those that were saved")
-    return recording
+        if identifier != _fingerprint(description, np.diff(ends.astype(np.int64), prepend=0), checksums):
+            raise ValueError("it is not as it was saved")
+        offsets = np.concatenate([[0], ends[n_trials - 1 :: n_trials]]).astype(np.int64)
+        first = 0
+
+        def packed(time: PseudoTime, names: list[str]) -> TrainsInFile:
+            nonlocal first
+            units = slice(first, first + len(names))
+            first = units.stop
+            of_layer = offsets[units.start : units.stop + 1]
+            return TrainsInFile(file["units/spike_times"], of_layer, checksums[units], names, time)
+
+        return rebuild(description, packed)
+    except BaseException:
+        file.close()
+        raise
+
+
+class TrainsInFile:
+    """The packed raster of a layer's units, read from a file as rows are asked for.
+
+    Parameters
+    ----------
+    times : h5py.Dataset
+        Spike times of all units in s. The file stays open as long as this lives.
+    offsets : numpy.ndarray
+        int64 (n_units + 1,), where those of each unit of the layer begin, and where those of the last end.
+    checksums : numpy.ndarray
+        uint32 (n_units,), see :func:`_checksums`.
+    names : list of str
+        Of the units.
+    time : PseudoTime
+        The bins.
+    """
+
+    def __init__(
+        self,
+        times: h5py.Dataset,
+        offsets: np.ndarray,
+        checksums: np.ndarray,
+        names: list[str],
+        time: PseudoTime,
+    ) -> None:
+        self.times, self.offsets, self.checksums, self.names = times, offsets, checksums, names
+        self.bin_size, self.n_bins = time.bin_size, time.n_bins
+        self.shape = (len(names), -(-time.n_bins // 8))
+
+    def counts(self) -> np.ndarray:
+        """Return the number of spikes of each unit: int64 (n_units,)."""
+        return np.diff(self.offsets)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """Return chosen rows, as an array would.
+
+        Raises
+        ------
+        ValueError
+            If they are not those that were saved.
+        """
+        wanted = np.arange(self.shape[0])[rows]
+        flat = wanted.reshape(-1)
+        packed = np.empty((len(flat), self.shape[1]), np.uint8)
+        at_once = units_at_once(self.n_bins)
+        for first in range(0, len(flat), at_once):
+            some = slice(first, first + at_once)
+            packed[some] = self._read(flat[some])
+        return packed.reshape(*wanted.shape, self.shape[1])
+
+    def _read(self, rows: np.ndarray) -> np.ndarray:
+        runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
+        firsts = np.arange(len(rows)) * self.n_bins
+        try:
+            times = [_stretch(self.times, self.offsets[run[0]], self.offsets[run[-1] + 1]) for run in runs]
+            with np.errstate(invalid="ignore"):
+                bins = bins_of(np.concatenate(times) * 1e3, self.bin_size)
+            in_time = (bins >= 0) & (bins < self.n_bins)
+            dense = np.zeros(len(rows) * self.n_bins, bool)
+            dense[(np.repeat(firsts, self.counts()[rows]) + bins)[in_time]] = True
+        except Exception as error:
+            raise ValueError(
+                f"{self.times.file.filename} is damaged where the spikes of unit {self.names[rows[0]]} or "
+                f"the {len(rows) - 1} read with it are ({type(error).__name__}: {error})"
+            ) from error
+        packed = np.packbits(dense.reshape(len(rows), self.n_bins), axis=1)
+        for row, bits in zip(rows, packed, strict=True):
+            if zlib.crc32(bits) != self.checksums[row]:
+                raise ValueError(
+                    f"{self.times.file.filename} is damaged: the spikes of unit {self.names[row]} are not "
+                    "those that were saved"
+                )
+        return packed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return np.array, (self[:],)  # a file that is open cannot be sent to others
+
+
+def _stretch(times: h5py.Dataset, first: int, last: int) -> np.ndarray:
+    """Return a part of a data set; by several threads, if it is compressed as here."""
+    from isal import isal_zlib
+
+    if first == last or times.compression != "gzip" or times.id.get_create_plist().get_nfilters() > 1:
+        return times[first:last]
+    size = times.chunks[0]
+    starts = range(first // size * size, last, size)
+
+    def chunk(start: int) -> np.ndarray:
+        not_filtered, raw = times.id.read_direct_chunk((start,))
+        # no more than it can be, whatever the file says
+        raw = raw if not_filtered else isal_zlib.decompressobj().decompress(raw, size * times.dtype.itemsize)
+        return np.frombuffer(raw, times.dtype)
+
+    with ThreadPoolExecutor() as pool:
+        return np.concatenate([*pool.map(chunk, starts)])[first - starts[0] : last - starts[0]]

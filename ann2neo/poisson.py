@@ -162,7 +162,7 @@ def _fill_with_poisson(block: neo.Block, rate: np.ndarray, time: PseudoTime, see
     from elephant.spike_train_generation import StationaryPoissonProcess
 
     from .lazy import LazySpikeTrainList
-    from .spiketrains import HEADER
+    from .description import HEADER
 
     # spikes are not at bin centres: without this, from_neo will ask for a bin size
     del block.annotations[HEADER]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -120,14 +120,31 @@ class PseudoTime:
         return np.stack([starts, starts + window], axis=1)
 
 
+class RowsElsewhere(Protocol):
+    """A packed raster that is not in memory, but in a file say, and comes in chosen rows."""
+
+    shape: tuple[int, int]
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """Return chosen rows, as an array would."""
+
+    def counts(self) -> np.ndarray:
+        """Return the number of spikes of each row: int64 (n_units,)."""
+
+
+PackedRows = np.ndarray | RowsElsewhere
+"""uint8 (n_units, ceil(n_bins / 8)), the bins of a unit packed by :func:`numpy.packbits`."""
+
+
 @dataclass(frozen=True, eq=False)
 class SpikeRaster:
     """Who spiked when in one layer: immutable, one bit per unit and bin.
 
     Parameters
     ----------
-    packed : numpy.ndarray
-        uint8 (n_units, ceil(n_bins / 8)), the bins of a unit packed by :func:`numpy.packbits`.
+    packed : numpy.ndarray or RowsElsewhere
+        uint8 (n_units, ceil(n_bins / 8)), the bins of a unit packed by :func:`numpy.packbits`; in memory, or
+        where chosen rows can be had from.
     time : PseudoTime
         The bins and trials.
     units : numpy.ndarray
@@ -146,7 +163,7 @@ class SpikeRaster:
     [[1, 0, 1], [0, 0, 0]]
     """
 
-    packed: np.ndarray
+    packed: PackedRows
     time: PseudoTime
     units: np.ndarray
     shape: tuple[int, ...]
@@ -154,6 +171,8 @@ class SpikeRaster:
 
     def __post_init__(self) -> None:
         for name in ("packed", "units", "threshold"):
+            if not isinstance(getattr(self, name), np.ndarray):
+                continue
             view = getattr(self, name).view()
             view.flags.writeable = False
             object.__setattr__(self, name, view)
@@ -213,9 +232,20 @@ class SpikeRaster:
         return self.time.n_bins
 
     @property
+    def counts(self) -> np.ndarray:
+        """Number of spikes of each unit: int64 (n_units,)."""
+        if isinstance(self.packed, np.ndarray):
+            return np.bitwise_count(self.packed).sum(axis=1, dtype=np.int64)
+        return self.packed.counts()
+
+    @property
     def n_spikes(self) -> int:
         """Number of spikes of all units."""
-        return int(np.bitwise_count(self.packed).sum(dtype=np.int64))
+        return int(self.counts.sum())
+
+    def in_memory(self) -> SpikeRaster:
+        """Return the raster with all rows in memory, one bit a unit and bin."""
+        return self if isinstance(self.packed, np.ndarray) else replace(self, packed=self.packed[:])
 
     def dense(self, rows: Any = slice(None)) -> np.ndarray:
         """Return the raster, or chosen rows of it, as a bool array (n_units, n_bins)."""
@@ -223,7 +253,7 @@ class SpikeRaster:
 
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Walk through the units: yields rows and their bool array, a bounded number at once."""
-        at_once = max(1, min(UNITS_AT_ONCE, BINS_AT_ONCE // max(1, self.n_bins)))
+        at_once = units_at_once(self.n_bins)
         for first in range(0, self.n_units, at_once):
             rows = slice(first, min(first + at_once, self.n_units))
             yield rows, self.dense(rows)
@@ -233,10 +263,9 @@ class SpikeRaster:
 
         The spikes of row ``i`` are in the bins ``bins[offsets[i]:offsets[i + 1]]``.
         """
-        found = [np.nonzero(dense)[1] for _, dense in self.blocks()]
-        counts = np.bitwise_count(self.packed).sum(axis=1, dtype=np.int64)
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return np.concatenate([*found, np.empty(0, np.int64)]).astype(np.int64), offsets
+        offsets = np.concatenate([[0], np.cumsum(self.counts)]).astype(np.int64)
+        bins = [spike_bins(dense) for _, dense in self.blocks()]
+        return np.concatenate([*bins, np.empty(0, np.int64)]), offsets
 
     def take(self, rows: Any) -> SpikeRaster:
         """Return the raster of chosen rows."""
@@ -258,15 +287,35 @@ class SpikeRaster:
         return (
             isinstance(other, SpikeRaster)
             and (self.time, self.shape) == (other.time, other.shape)
-            and np.array_equal(self.packed, other.packed)
             and np.array_equal(self.units, other.units)
             and np.array_equal(self.threshold, other.threshold, equal_nan=True)
+            and all(np.array_equal(dense, other.dense(rows)) for rows, dense in self.blocks())
         )
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"SpikeRaster({self.n_units} units × {self.n_bins} bins, {self.n_spikes} spikes)"
+
+
+def units_at_once(n_bins: int) -> int:
+    """Return how many units of so many bins are unpacked together."""
+    return max(1, min(UNITS_AT_ONCE, BINS_AT_ONCE // max(1, n_bins)))
+
+
+def spike_bins(dense: np.ndarray) -> np.ndarray:
+    """Return the bins of the spikes in a bool array (n_units, n_bins), unit by unit: int64 (n_spikes,).
+
+    Examples
+    --------
+    >>> spike_bins(np.array([[True, False, True], [False, True, False]]))
+    array([0, 2, 1])
+    """
+    n_units, n_bins = dense.shape
+    # in one dimension it takes less than half the time that it takes in two
+    found = np.flatnonzero(dense)
+    firsts = np.arange(n_units) * n_bins
+    return found - np.repeat(firsts, np.diff(np.searchsorted(found, firsts), append=len(found)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, count
 from typing import Any
 
@@ -14,45 +14,23 @@ import neo
 import numpy as np
 import quantities as pq
 
+from .description import (
+    HEADER,
+    NOTES,
+    as_shown,
+    bins_of,
+    block_name,
+    describe,
+    rebuild,
+    segment_name,
+    train_name,
+)
 from .elephant_engine import quiet_elephant
 from .lazy import LazySpikeTrainList, spiketrain_view
 from .raster import PseudoTime, SpikeRaster, Stimuli, coordinates, milliseconds
 from .recording import Recording
 
-HEADER = "ann2neo"
-"""The Block annotation that holds, as JSON, all of a recording but its spikes."""
-
-NOTES = f'{{"{HEADER}": '
-"""What the Block annotation ``notes`` begins with that Neo makes of an NWB file of ours."""
-
 _MS = pq.ms.dimensionality
-
-
-def train_name(layer: str, unit: int) -> str:
-    """Return the name of a unit's SpikeTrain, unique in its segment.
-
-    Examples
-    --------
-    >>> train_name("layer1.0.relu", 12)
-    'layer1.0.relu[12]'
-    """
-    return f"{layer}[{unit}]"
-
-
-def segment_name(trial: int, n_trials: int) -> str:
-    """Return the name of a trial's Segment; names sort as the trials do.
-
-    Examples
-    --------
-    >>> segment_name(7, n_trials=12)
-    'trial 07'
-    """
-    return f"trial {trial:0{len(str(n_trials - 1))}d}"
-
-
-def block_name(recording: Recording) -> str:
-    """Return the name of a recording's Block: that of the model, if known."""
-    return str(recording.annotations.get("model") or "recording")
 
 
 def to_neo(recording: Recording) -> neo.Block:
@@ -208,133 +186,6 @@ def _stimuli_event(stimuli: Stimuli, first: int, last: int, bin_size: float) -> 
     )
 
 
-def as_shown(values: np.ndarray) -> np.ndarray:
-    r"""Return strings with what HDF5 cannot hold escaped; numbers as they are.
-
-    A file name that is not UTF-8 has half surrogate pairs in Python.
-
-    Examples
-    --------
-    >>> as_shown(np.array(["é", "a\udce9.png"])).tolist()
-    ['é', 'a\\udce9.png']
-    """
-    if values.dtype.kind != "U":
-        return values
-    escaped = [text.encode("utf-8", "backslashreplace").decode() for text in values.tolist()]
-    return np.array([text.replace("\0", "\\0") for text in escaped], str)
-
-
-def describe(recording: Recording) -> str:
-    """Return, as ASCII JSON, all of a recording but its spikes; :func:`rebuild` reads it."""
-
-    def compact(values: np.ndarray) -> Any:
-        same = len(values) > 1 and np.array_equal(values, np.repeat(values[:1], len(values)), equal_nan=True)
-        return values[0].item() if same else values.tolist()
-
-    stimuli = recording.stimuli
-    return json.dumps(
-        {
-            "version": 1,
-            "bin_size": recording.time.bin_size,
-            "trial_bins": recording.time.trial_bins,
-            "layers": [
-                {
-                    "name": layer,
-                    "shape": raster.shape,
-                    "units": raster.units.tolist(),
-                    "threshold": compact(raster.threshold),
-                }
-                for layer, raster in recording.rasters.items()
-            ],
-            "stimuli": None
-            if stimuli is None
-            else {
-                "onsets": stimuli.onsets.tolist(),
-                "ids": stimuli.ids.tolist(),
-                "labels": None if stimuli.labels is None else stimuli.labels.tolist(),
-                "labels_are": None if stimuli.labels is None else stimuli.labels.dtype.kind,
-                "array_annotations": {
-                    name: {"are": values.dtype.kind, "values": values.tolist()}
-                    for name, values in stimuli.array_annotations.items()
-                },
-            },
-            "annotations": dict(recording.annotations),
-        }
-    )
-
-
-def rebuild(description: str, bins: Callable[[int, list[str]], Sequence[np.ndarray]]) -> Recording:
-    """Return the recording that :func:`describe` described.
-
-    Parameters
-    ----------
-    description : str
-        The JSON.
-    bins : callable
-        From a trial and the names of all units, in order, to the bins in which each spiked.
-
-    Raises
-    ------
-    ValueError
-        If a spike lies outside its trial.
-    """
-    told = json.loads(description)
-    if told["version"] != 1:
-        raise ValueError(
-            f"the recording is in version {told['version']} of ann2neo's format, this ann2neo reads "
-            "version 1: update it"
-        )
-    time = PseudoTime(float(told["bin_size"]), tuple(told["trial_bins"]))
-    names = [train_name(of["name"], unit) for of in told["layers"] for unit in of["units"]]
-    dense = np.zeros((len(names), time.n_bins), bool)
-    for trial, (first, last) in enumerate(zip(time.trial_edges, time.trial_edges[1:], strict=False)):
-        for row, (name, of_unit) in enumerate(zip(names, bins(trial, names), strict=True)):
-            if len(of_unit) and not first <= of_unit.min() <= of_unit.max() < last:
-                raise ValueError(
-                    f"unit {name} has a spike outside trial {trial}, which spans bins {first} to {last - 1}"
-                )
-            dense[row, of_unit] = True
-    rasters, first = {}, 0
-    for of in told["layers"]:
-        rows = slice(first, first + len(of["units"]))
-        rasters[of["name"]] = SpikeRaster.from_dense(
-            dense[rows],
-            time=time,
-            units=np.array(of["units"], np.int64),
-            shape=tuple(of["shape"]),
-            threshold=of["threshold"],
-        )
-        first = rows.stop
-    return Recording(rasters, _stimuli_from(told["stimuli"]), told["annotations"])
-
-
-def _stimuli_from(told: dict[str, Any] | None) -> Stimuli | None:
-    if told is None:
-        return None
-    kinds = {"i": np.int64, "f": np.float64, "U": str}
-    labels = told["labels"]
-    return Stimuli(
-        np.array(told["onsets"], np.int64),
-        np.array(told["ids"], np.int64),
-        None if labels is None else np.array(labels, kinds[told["labels_are"]]),
-        {
-            name: np.array(each["values"], kinds[each["are"]])
-            for name, each in told.get("array_annotations", {}).items()
-        },
-    )
-
-
-def bins_of(times: np.ndarray, bin_size: float) -> np.ndarray:
-    """Return the bin of each spike at a bin centre: exact over at least 10⁶ bins of any size.
-
-    Examples
-    --------
-    >>> bins_of((np.arange(3) + 0.5) * 0.3, 0.3)
-    array([0, 1, 2])
-    """
-    return np.rint(times / bin_size - 0.5).astype(np.int64)
-
-
 def from_neo(block: neo.Block, bin_size: Any = None) -> Recording:
     """Return a Neo Block as a recording.
 
@@ -402,20 +253,35 @@ def _from_own_block(block: neo.Block, description: str) -> Recording:
             "give bin_size to bin what is left of it"
         )
 
-    def bins(trial: int, names: list[str]) -> list[np.ndarray]:
-        trains = {train.name: train for train in block.segments[trial].spiketrains}
-        missing = [name for name in names if name not in trains]
-        if missing:
-            raise ValueError(
-                f"segment {trial} has no train {missing[0]!r}, which the Block was made with: "
-                "give bin_size to bin what is left of it"
-            )
-        # `rescale` costs ten times as much as all the rest, also where there is nothing to do
-        chosen = (trains[name] for name in names)
-        in_ms = (train if train.dimensionality == _MS else train.rescale("ms") for train in chosen)
-        return [bins_of(np.asarray(train.magnitude), told["bin_size"]) for train in in_ms]
+    trains = [{train.name: train for train in segment.spiketrains} for segment in block.segments]
 
-    return rebuild(description, bins)
+    def packed(time: PseudoTime, names: list[str]) -> np.ndarray:
+        edges = time.trial_edges.tolist()
+        rows = np.empty((len(names), -(-time.n_bins // 8)), np.uint8)
+        for row, name in enumerate(names):
+            dense = np.zeros(time.n_bins, bool)
+            for trial, named in enumerate(trains):
+                if name not in named:
+                    raise ValueError(
+                        f"segment {trial} has no train {name!r}, which the Block was made with: "
+                        "give bin_size to bin what is left of it"
+                    )
+                bins = bins_of(_in_ms(named[name]), time.bin_size)
+                if len(bins) and not edges[trial] <= bins.min() <= bins.max() < edges[trial + 1]:
+                    raise ValueError(
+                        f"unit {name} has a spike outside trial {trial}, which spans bins {edges[trial]} to "
+                        f"{edges[trial + 1] - 1}"
+                    )
+                dense[bins] = True
+            rows[row] = np.packbits(dense)
+        return rows
+
+    return rebuild(description, packed)
+
+
+def _in_ms(train: neo.SpikeTrain) -> np.ndarray:
+    # `rescale` costs ten times as much as all the rest, also where there is nothing to do
+    return np.asarray((train if train.dimensionality == _MS else train.rescale("ms")).magnitude)
 
 
 def _from_foreign_block(block: neo.Block, bin_size: float) -> Recording:

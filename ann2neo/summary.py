@@ -280,6 +280,7 @@ class Summary:
                 seed=self.seed,
                 backend=self.backend,
             )
+        rasters = {name: raster.in_memory() for name, raster in rasters.items()}
         n_bins = next(iter(rasters.values())).n_bins
         for first in range(0, n_bins, BUFFER):
             n = min(BUFFER, n_bins - first)

@@ -275,7 +275,7 @@ def test_a_spike_outside_its_trial(recording):
 
 @pytest.mark.parametrize("bin_size", [1.0, 0.1, 0.3])
 def test_bins_are_recovered_over_a_million_bins(bin_size):
-    from ann2neo.spiketrains import bins_of
+    from ann2neo.description import bins_of
 
     bins = np.arange(1_000_000)
     np.testing.assert_array_equal(bins_of((bins + 0.5) * bin_size, bin_size), bins)
