@@ -143,6 +143,17 @@ def _record_arguments(parser: argparse.ArgumentParser) -> None:
     _stimuli_arguments(parser, required=True)
     _time_arguments(parser)
     parser.add_argument("-o", "--output", required=True, help="a .nwb, .nix, .pkl or .mat file")
+    parser.add_argument(
+        "--memory",
+        metavar="SIZE",
+        help="how much memory spikes may take, one bit a unit and stimulus, say 4GB; the rest goes to a file",
+    )
+    parser.add_argument(
+        "--spill-to", metavar="FOLDER", help="where that file is (default: the folder of the output)"
+    )
+    parser.add_argument(
+        "--keep-spill", action="store_true", help="leave its rasters in FOLDER, one LAYER.npy each"
+    )
     _overwrite_argument(parser)
     parser.set_defaults(**DEFAULTS)
 

@@ -131,6 +131,8 @@ def _record(args: argparse.Namespace) -> int:
     from .probe import RecordingError, record
 
     check_can_be_saved(args.output, overwrite=args.overwrite)
+    if args.memory is None:
+        _refuse(args, ("spill_to", "keep_spill"), "is for what exceeds --memory: give that, too")
     threshold = _threshold(args.threshold)
     model, prepare = _model(args)
     stimuli, calibration = _stimuli(args, prepare, by_rule=not isinstance(threshold, float))
@@ -153,6 +155,9 @@ def _record(args: argparse.Namespace) -> int:
             progress=sys.stderr.isatty(),
             seed=args.seed,
             allow_nan=args.allow_nan,
+            memory=args.memory,
+            spill_to=args.spill_to or Path(args.output).parent,
+            keep_spill=args.keep_spill,
             annotations=_origin(args, stimuli),
         )
     except RecordingError as error:

@@ -55,10 +55,18 @@ def as_shown(values: np.ndarray) -> np.ndarray:
     >>> as_shown(np.array(["é", "a\udce9.png"])).tolist()
     ['é', 'a\\udce9.png']
     """
-    if values.dtype.kind != "U":
-        return values
-    escaped = [text.encode("utf-8", "backslashreplace").decode() for text in values.tolist()]
-    return np.array([text.replace("\0", "\\0") for text in escaped], str)
+    return values if values.dtype.kind != "U" else np.array([as_text(text) for text in values.tolist()], str)
+
+
+def as_text(value: Any) -> str:
+    r"""Return anything as text that HDF5 can hold.
+
+    Examples
+    --------
+    >>> as_text("a\udce9.png"), as_text(0.5)
+    ('a\\udce9.png', '0.5')
+    """
+    return str(value).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
 def describe(recording: Recording) -> str:

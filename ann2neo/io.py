@@ -10,16 +10,22 @@ import importlib
 import os
 import re
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from errno import EIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .fingerprint import checksums_of_units, counts_of_trains, fingerprint
 from .nwb import NotOurs, read_nwb, write_nwb
 from .recording import Recording
 
 if TYPE_CHECKING:
     import neo
+
+SEAL = "ann2neo_sha256"
+"""The Block annotation that holds, in a file, the fingerprint of the recording."""
 
 
 def save(recording: Recording, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -29,7 +35,7 @@ def save(recording: Recording, path: str | os.PathLike[str], *, overwrite: bool 
     suffix   opens in                              needs
     ======== ===================================== ===========================================
     ``.nwb`` :class:`neo.io.NWBIO`, any NWB reader ``pip install 'ann2neo[nwb]'``
-    ``.nix`` :class:`neo.io.NixIO`                 ``pip install 'ann2neo[nix]'``, 50 ms a train
+    ``.nix`` :class:`neo.io.NixIO`                 ``pip install 'ann2neo[nix]'``, 30 ms a train
     ``.mat`` :class:`neo.io.NeoMatlabIO`, MATLAB   nothing more; 2 GB at most
     ``.pkl`` :class:`neo.io.PickleIO`              nothing more; runs code when opened
     ======== ===================================== ===========================================
@@ -72,13 +78,36 @@ def save(recording: Recording, path: str | os.PathLike[str], *, overwrite: bool 
     path = Path(path)
     check_can_be_saved(path, overwrite=overwrite)
     file_format = _format_of(path)
-    with tempfile.TemporaryDirectory(prefix=".ann2neo-", dir=path.parent) as folder:
-        part = Path(folder) / f"part{path.suffix.lower()}"
-        file_format.write(recording, part)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".ann2neo-", dir=path.parent) as folder:
+            part = Path(folder) / f"part{path.suffix.lower()}"
+            file_format.write(recording, part)
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            _put(part, path, overwrite=overwrite)
+    except FileExistsError:
+        check_can_be_written(path)  # which says what to do about one that another process made meanwhile
+        raise
+    except OSError as error:
+        raise OSError(
+            error.errno or EIO,
+            f"{path} could not be saved ({error}): make room or give another folder. What was there before "
+            "still is",
+        ) from error
     return path
+
+
+def _put(part: Path, path: Path, *, overwrite: bool) -> None:
+    """Give a complete file its name, which another process may be about to give to another one."""
+    if not overwrite:
+        try:
+            os.link(part, path)  # a rename would replace what is there
+            return
+        except FileExistsError:
+            raise
+        except OSError:
+            check_can_be_written(path)  # all that is left where the file system has no hard links
+    part.replace(path)
 
 
 def check_can_be_saved(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -143,7 +172,7 @@ def load(path: str | os.PathLike[str], *, trust: bool = False) -> Recording:
             f"{path}: opening a pickle runs any code that its writer put there. If you know who wrote "
             "it, give trust=True; else ask for it as .nwb, .nix or .mat"
         )
-    file_format.require()
+    file_format.require(to_read=True)
     try:
         return file_format.read(path)
     except NotOurs as error:
@@ -166,9 +195,21 @@ def _format_of(path: Path) -> _Format:
         ) from None
 
 
+SECONDS_A_NIX_TRAIN = 0.03
+"""What nixio takes, measured; some hundred small objects of HDF5 each."""
+
+
 def _write_nix(recording: Recording, path: Path) -> None:
     import neo
 
+    n_trains = recording.n_units * recording.n_trials
+    minutes = n_trains * SECONDS_A_NIX_TRAIN / 60
+    if minutes > 0.5:
+        warnings.warn(
+            f"{n_trains} trains take nixio some {minutes:.0f} min: .nwb takes {1 + n_trains / 1e4:.0f} s. Or "
+            "save fewer, recording.select(units=...)",
+            stacklevel=3,
+        )
     with neo.io.NixIO(str(path), "ow") as io:
         io.write_block(_portable_block(recording))
 
@@ -204,7 +245,7 @@ def _read_mat(path: Path) -> Recording:
 def _write_pkl(recording: Recording, path: Path) -> None:
     import neo
 
-    neo.io.PickleIO(str(path)).write_block(recording.to_neo())
+    neo.io.PickleIO(str(path)).write_block(_sealed_block(recording))
 
 
 def _read_pkl(path: Path) -> Recording:
@@ -218,9 +259,22 @@ def _portable_block(recording: Recording) -> neo.Block:
 
     The others are in the description all the same.
     """
-    block = recording.to_neo()
+    block = _sealed_block(recording)
     block.annotations = {k: v for k, v in block.annotations.items() if _portable(k, v)}
     return block
+
+
+def _sealed_block(recording: Recording) -> neo.Block:
+    """Return the recording as a Block with the fingerprint by which a damaged file is told."""
+    from .spiketrains import HEADER
+
+    block = recording.to_neo()
+    block.annotations[SEAL] = _seal(block.annotations[HEADER], recording)
+    return block
+
+
+def _seal(description: str, recording: Recording) -> str:
+    return fingerprint(description, counts_of_trains(recording), checksums_of_units(recording))
 
 
 def _portable(key: str, value: Any) -> bool:
@@ -242,33 +296,41 @@ def _from_block(block: Any) -> Recording:
         raise NotOurs(f"it holds a {type(block).__name__}, not a Block")
     if HEADER not in block.annotations:
         raise NotOurs("its Block has no description of a recording")
-    return Recording.from_neo(block)
+    recording = Recording.from_neo(block)
+    if block.annotations.get(SEAL) != _seal(str(block.annotations[HEADER]), recording):
+        raise ValueError(
+            f"it is not as it was saved; if neo.io changed it on purpose, read it with neo.io and pass the Block to "
+            "Recording.from_neo(block)"
+        )
+    return recording
 
 
 @dataclass(frozen=True)
 class _Format:
-    """How a format is written and read, what opens it in Neo, and the extra that it needs."""
+    """How a format is written and read, what opens it in Neo, and the libraries and extra that it needs."""
 
     write: Callable[[Recording, Path], None]
     read: Callable[[Path], Recording]
     neo_io: str
-    library: str = "scipy"
+    writers: tuple[str, ...] = ("scipy",)
     extra: str = ""
     runs_code: bool = False
+    readers: tuple[str, ...] = ()
 
-    def require(self) -> None:
+    def require(self, *, to_read: bool = False) -> None:
         """Raise ImportError, with the way out, if the library of this format is missing."""
-        try:
-            importlib.import_module(self.library)
-        except ImportError as error:
-            raise ImportError(
-                f"this format needs {self.library}: pip install 'ann2neo[{self.extra}]'"
-            ) from error
+        for library in (to_read and self.readers) or self.writers:
+            try:
+                importlib.import_module(library)
+            except ImportError as error:
+                raise ImportError(
+                    f"this format needs {library}: pip install 'ann2neo[{self.extra}]'"
+                ) from error
 
 
 _FORMATS = {
-    ".nwb": _Format(write_nwb, read_nwb, "NWBIO", "pynwb", "nwb"),
-    ".nix": _Format(_write_nix, _read_nix, "NixIO", "nixio", "nix"),
+    ".nwb": _Format(write_nwb, read_nwb, "NWBIO", ("pynwb", "isal"), "nwb", readers=("h5py", "isal")),
+    ".nix": _Format(_write_nix, _read_nix, "NixIO", ("nixio",), "nix"),
     ".pkl": _Format(_write_pkl, _read_pkl, "PickleIO", runs_code=True),
     ".mat": _Format(_write_mat, _read_mat, "NeoMatlabIO"),
 }

@@ -1,8 +1,9 @@
-"""Models by name: torchvision's, or the user's own as ``package.module:name``."""
+"""Models: by name, torchvision's or the user's own as ``package.module:name``; and what tells them apart."""
 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import os
 import sys
@@ -91,3 +92,32 @@ def _from_torchvision(name: str, weights_name: str | None) -> tuple[nn.Module, A
         return models.get_model(name, weights=weights), weights
     except OSError as error:
         raise OSError(f"the weights of {name} cannot be had from {weights.url}: {error}") from error
+
+
+def parameters_sha256(model: nn.Module) -> str | None:
+    """Return a hash of a model's state: of names, types, shapes and numbers of its parameters and buffers.
+
+    None, if some are on the meta device, where tensors hold no numbers.
+
+    Examples
+    --------
+    >>> one, two = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+    >>> parameters_sha256(one) == parameters_sha256(two)
+    True
+    >>> _ = two.running_mean.add_(1e-6)
+    >>> parameters_sha256(one) == parameters_sha256(two)
+    False
+    """
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        # quantized layers keep weight and bias as a pair
+        for tensor in value if isinstance(value, tuple) else (value,):
+            if not isinstance(tensor, torch.Tensor):
+                continue
+            if tensor.is_meta:
+                return None
+            numbers = tensor.detach().cpu()
+            numbers = (numbers.dequantize() if numbers.is_quantized else numbers).contiguous()
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(numbers.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

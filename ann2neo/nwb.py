@@ -7,7 +7,6 @@ are written as they are made and read when they are asked for, so that neither n
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zlib
 from collections import deque
@@ -22,6 +21,7 @@ import numpy as np
 from .description import (
     NOTES,
     as_shown,
+    as_text,
     bins_of,
     block_name,
     describe,
@@ -29,7 +29,8 @@ from .description import (
     segment_name,
     train_name,
 )
-from .raster import UNITS_AT_ONCE, PseudoTime, Stimuli, spike_bins, units_at_once
+from .fingerprint import checksums_of_units, counts_of_trains, fingerprint
+from .raster import PseudoTime, Stimuli, spike_bins, units_at_once
 from .recording import Recording
 
 if TYPE_CHECKING:
@@ -54,6 +55,13 @@ _UNIT_COLUMNS = {
 }
 
 
+_WHAT_IT_IS = (
+    "Stimuli were shown to an artificial neural network. A unit spikes when its activation exceeds its "
+    "threshold. One stimulus, or one step of it, is one bin of pseudo-time: that a bin lasts so many ms is a "
+    "convention. Spikes stand at the middle of their bin."
+)
+
+
 class NotOurs(Exception):
     """The file can be read, but ann2neo did not write it."""
 
@@ -69,11 +77,14 @@ def write_nwb(recording: Recording, path: Path) -> None:
     import pynwb
 
     description = describe(recording)
-    counts, checksums = _counts(recording), _checksums(recording)
+    counts, checksums = counts_of_trains(recording), checksums_of_units(recording)
     file = pynwb.NWBFile(
         session_description=f"Units of an artificial neural network: {recording!r}",
-        identifier=_fingerprint(description, counts, checksums),
+        identifier=fingerprint(description, counts, checksums),
         session_start_time=_recorded_at(recording),
+        experiment_description=_WHAT_IT_IS,
+        # no keywords: with these, Neo's reader does not open a file
+        **_provenance(recording),
         # of the fields that NWB has for free text, Neo hands this one on as a Block annotation
         notes=NOTES + description + "}",
     )
@@ -92,30 +103,24 @@ def write_nwb(recording: Recording, path: Path) -> None:
         _write_times(opened["units/spike_times"], recording)
 
 
-def _counts(recording: Recording) -> np.ndarray:
-    """Return the number of spikes of each unit in each trial: int64 (n_units * n_trials,)."""
-    if recording.n_trials == 1:
-        return np.concatenate([raster.counts for raster in recording.rasters.values()])
-    firsts = recording.time.trial_edges[:-1]
-    blocks = (dense for raster in recording.rasters.values() for _, dense in raster.blocks())
-    counts = [np.add.reduceat(dense, firsts, axis=1, dtype=np.int64) for dense in blocks]
-    return np.concatenate(counts).reshape(-1)
+def _provenance(recording: Recording) -> dict[str, Any]:
+    """Return what NWB has fields for of where a recording came from."""
+    import pynwb
 
-
-def _checksums(recording: Recording) -> np.ndarray:
-    """Return the CRC-32 of each unit's packed raster, by which a reader knows that it has it right."""
-    rasters = recording.rasters.values()
-    packed = (
-        raster.packed[i : i + UNITS_AT_ONCE]
-        for raster in rasters
-        for i in range(0, raster.n_units, UNITS_AT_ONCE)
-    )
-    return np.array([zlib.crc32(row) for rows in packed for row in rows], np.uint32)
-
-
-def _fingerprint(description: str, counts: np.ndarray, checksums: np.ndarray) -> str:
-    parts = description.encode(), counts.astype("<i8").tobytes(), checksums.astype("<u4").tobytes()
-    return hashlib.sha256(b"".join(parts)).hexdigest()
+    told = {k: v for k, v in recording.annotations.items() if isinstance(v, str | int | float)}
+    versions = {k.removesuffix("_version"): str(v) for k, v in told.items() if k.endswith("_version")}
+    lines = [f"{name}: {as_text(value)}" for name, value in told.items() if not name.endswith("_version")]
+    return {
+        "data_collection": "\n".join(lines) or None,
+        "was_generated_by": [list(each) for each in versions.items()] or None,
+        "subject": pynwb.file.Subject(
+            subject_id=as_text(block_name(recording)).replace("/", "-"),
+            description="an artificial neural network, no organism: archives ask for a species and an age",
+            species="http://purl.obolibrary.org/obo/NCBITaxon_32630",  # synthetic construct
+            age="P0D",
+            sex="O",
+        ),
+    }
 
 
 def _write_times(times: h5py.Dataset, recording: Recording) -> None:
@@ -199,7 +204,7 @@ def _nwb_units(
         name: (text, H5DataIO(shape=(n_rows,), dtype=h5py.string_dtype()))
         for name, (text, _) in texts.items()
     }
-    columns = {
+    columns: dict[str, tuple[str, Any]] = {
         "spike_times": (
             "middle of each bin with a spike, s",
             H5DataIO(
@@ -216,14 +221,16 @@ def _nwb_units(
         columns[name] = description, np.repeat(table[name].to_numpy(), n_trials)
     ends = {
         "spike_times": np.cumsum(counts).astype(np.uint64),
-        "obs_intervals": np.arange(1, n_rows + 1, dtype=np.uint64),
+        # unlike the other's, no uint64: SpikeInterface takes this for a property of units
+        "obs_intervals": np.arange(1, n_rows + 1, dtype=np.uint32),
     }
     return pynwb.misc.Units(
         name="units",
         description="one row for each unit of the network in each trial",
         id=np.arange(n_rows),
         columns=_nwb_columns(columns, ends),
-        resolution=recording.time.bin_size / 1e3,
+        # times are whole multiples of it; SpikeInterface takes it for the sampling interval
+        resolution=recording.time.bin_size / 2e3,
     )
 
 
@@ -285,7 +292,7 @@ def _trial_times(recording: Recording) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _nwb_columns(
-    columns: Mapping[str, tuple[str, np.ndarray]], ends: Mapping[str, np.ndarray] = {}
+    columns: Mapping[str, tuple[str, Any]], ends: Mapping[str, np.ndarray] = {}
 ) -> list[pynwb.core.VectorData]:
     """Make columns of a table from descriptions and values; those with ``ends`` are ragged.
 
@@ -333,7 +340,7 @@ def read_nwb(path: Path) -> Recording:
         n_trials = len(json.loads(description)["trial_bins"])
         ends, checksums = file["units/spike_times_index"][:], file["units/checksum"][::n_trials]
         identifier = file["identifier"].asstr()[()]
-        if identifier != _fingerprint(description, np.diff(ends.astype(np.int64), prepend=0), checksums):
+        if identifier != fingerprint(description, np.diff(ends.astype(np.int64), prepend=0), checksums):
             raise ValueError("it is not as it was saved")
         offsets = np.concatenate([[0], ends[n_trials - 1 :: n_trials]]).astype(np.int64)
         first = 0
@@ -361,7 +368,7 @@ class TrainsInFile:
     offsets : numpy.ndarray
         int64 (n_units + 1,), where those of each unit of the layer begin, and where those of the last end.
     checksums : numpy.ndarray
-        uint32 (n_units,), see :func:`_checksums`.
+        uint32 (n_units,), see :func:`~ann2neo.fingerprint.checksums_of_units`.
     names : list of str
         Of the units.
     time : PseudoTime

@@ -161,8 +161,8 @@ def _fill_with_poisson(block: neo.Block, rate: np.ndarray, time: PseudoTime, see
     import quantities as pq
     from elephant.spike_train_generation import StationaryPoissonProcess
 
-    from .lazy import LazySpikeTrainList
     from .description import HEADER
+    from .lazy import LazySpikeTrainList
 
     # spikes are not at bin centres: without this, from_neo will ask for a bin size
     del block.annotations[HEADER]

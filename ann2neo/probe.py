@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,9 +19,11 @@ from tqdm import tqdm
 
 from .batches import Batch, batches, number_of_stimuli
 from .hooks import Hooks, tensor_of
-from .raster import PseudoTime, SpikeRaster, Stimuli, divide, milliseconds
+from .models import parameters_sha256
+from .raster import PackedRows, PseudoTime, SpikeRaster, Stimuli, divide, milliseconds
 from .recording import Recording, as_json
 from .selection import Layer, Selection, TimeDim, check_keys, unwrapped
+from .spill import Spill, keep
 from .threshold import Rule, needs_calibration, rule_of, values_for
 
 
@@ -99,6 +103,14 @@ class Probe:
         For sampling units.
     allow_nan : bool
         Go on when an activation is NaN; it counts as no spike.
+    memory : int or str, optional
+        How much memory the spikes may take, one bit a unit and bin: bytes, or a text such as ``"4 GB"``. What
+        is more goes to a file in ``spill_to``, and the recording's rasters are mapped from there.
+    spill_to : path
+        A folder for that file, which has no name and goes when the recording goes.
+    keep_spill : bool
+        Leave the rasters that did not fit into memory there, one ``LAYER.npy`` each: uint8 (n_units,
+        ceil(n_bins / 8)), packed as by :func:`numpy.packbits`.
     into : list of Summary, optional
         Push the spikes into these, and keep none: the probe then has no ``recording``. Windows, trials and
         ``bin_size`` are those of each summary.
@@ -143,6 +155,9 @@ class Probe:
         time_dim: TimeDim | Mapping[str, TimeDim] = None,
         seed: int = 0,
         allow_nan: bool = False,
+        memory: int | str | None = None,
+        spill_to: str | os.PathLike[str] = ".",
+        keep_spill: bool = False,
         into: Sequence[Sink] | None = None,
         annotations: Mapping[str, Any] | None = None,
     ) -> None:
@@ -153,12 +168,14 @@ class Probe:
             )
         if not isinstance(n_trials, int | np.integer) or n_trials < 1:
             raise ValueError(f"n_trials={n_trials!r}: give a whole number, at least 1")
+        if into is not None and (memory is not None or keep_spill):
+            raise ValueError("into= keeps no spikes: leave out memory= and keep_spill=")
         self._into, self._model, self._time_dim = into, model, time_dim
         self._hooks = Hooks(model, Selection(layers, units, time_dim, seed), self._spikes_of, self._keep_pass)
         self._threshold, self._allow_nan, self._n_trials = threshold, allow_nan, n_trials
         self._bin_size = milliseconds(bin_size)
         self._thresholds: dict[Layer, np.ndarray] = {}
-        self._passes: list[dict[str, np.ndarray]] = []
+        self._spill, self._kept_in = Spill(memory, spill_to), Path(spill_to) if keep_spill else None
         self._n_steps: list[np.ndarray] = []
         self._n_stimuli = self._n_nan = 0
         self._about: list[dict[str, Any]] = []
@@ -241,9 +258,11 @@ class Probe:
             check_keys("threshold", self._threshold, self._hooks.layers.values())
         for summary in self._into or ():
             summary.complete(int(n_steps.sum()), allow_nan=self._allow_nan)
+        if self._into is None:
+            of_layers = self._hooks.layers
+            self._spill.append(spikes, {name: len(of_layers[name].units) for name in spikes})
         self._n_stimuli += len(n_steps)
         if self._into is None:
-            self._passes.append(spikes)
             self._n_steps.append(n_steps)
             self._about.append(_prediction(output, len(n_steps)))
 
@@ -272,7 +291,7 @@ class Probe:
     def _record(self, n_trials: int, **annotations: Any) -> Recording:
         if self._into is not None:
             raise ValueError("this probe pushes spikes into summaries and keeps none: leave out into=")
-        if not self._passes:
+        if not self._n_steps:
             raise ValueError(
                 f"nothing recorded: no forward pass of {self._annotations['model']} was completed "
                 "with the probe on (call the model itself, not its forward method or its parts)"
@@ -281,12 +300,12 @@ class Probe:
         trials = np.split(n_steps, np.cumsum(divide(self.n_stimuli, n_trials))[:-1])
         time = PseudoTime(self._bin_size, tuple(int(trial.sum()) for trial in trials))
         rasters = {
-            layer.name: SpikeRaster.from_bins(
-                np.concatenate([spikes[layer.name] for spikes in self._passes]),
-                time=time,
-                units=layer.units.copy(),
-                shape=layer.shape,
-                threshold=self._thresholds[layer].copy(),
+            layer.name: SpikeRaster(
+                self._packed(layer.name),
+                time,
+                layer.units.copy(),
+                layer.shape,
+                self._thresholds[layer].copy(),
             )
             for layer in self._hooks.layers.values()
         }
@@ -296,6 +315,12 @@ class Probe:
         if self._n_nan:
             annotations["n_nan"] = self._n_nan
         return Recording(rasters, stimuli, {**self._annotations, **annotations})
+
+    def _packed(self, layer: str) -> PackedRows:
+        rows = self._spill.rows(layer)
+        if self._kept_in is None or isinstance(rows, np.ndarray):
+            return rows
+        return keep(rows, self._kept_in, layer)
 
     def _told(self, name: str) -> np.ndarray | None:
         told = [about[name] for about in self._about if name in about]
@@ -328,6 +353,9 @@ def record(
     progress: bool = False,
     seed: int = 0,
     allow_nan: bool = False,
+    memory: int | str | None = None,
+    spill_to: str | os.PathLike[str] = ".",
+    keep_spill: bool = False,
     annotations: Mapping[str, Any] | None = None,
 ) -> Recording:
     """Show stimuli to a model and record which units spike.
@@ -404,13 +432,17 @@ def record(
         if needs_calibration(threshold):
             # lengths are those of the stimuli: calibration brings its own, in an attention_mask
             threshold = calibrated(model, calibration, threshold, batch_size, where, selection, allow_nan)
+        known = {"threshold": as_annotation(rule), "parameters_sha256": parameters_sha256(model)}
         probe = Probe(
             model,
             threshold=threshold,
             bin_size=bin_size,
             n_trials=n_trials,
             allow_nan=allow_nan,
-            annotations={"threshold": as_annotation(rule), **(annotations or {})},
+            memory=memory,
+            spill_to=spill_to,
+            keep_spill=keep_spill,
+            annotations={**known, **(annotations or {})},
             **selection,
         )
         bar = tqdm(total=number_of_stimuli(stimuli), desc="recording", unit=" stimuli", disable=not progress)

@@ -203,24 +203,6 @@ class SpikeRaster:
             np.broadcast_to(np.asarray(threshold, np.float64), len(dense)).copy(),
         )
 
-    @classmethod
-    def from_bins(
-        cls,
-        packed_bins: np.ndarray,
-        *,
-        time: PseudoTime,
-        units: np.ndarray,
-        shape: tuple[int, ...],
-        threshold: np.ndarray,
-    ) -> SpikeRaster:
-        """Turn what a network gives, one row of packed units per bin, into one row per unit."""
-        packed = np.empty((len(units), -(-time.n_bins // 8)), np.uint8)
-        for first in range(0, len(units), UNITS_AT_ONCE):
-            last = min(first + UNITS_AT_ONCE, len(units))
-            columns = packed_bins[:, first // 8 : -(-last // 8)]
-            packed[first:last] = np.packbits(np.unpackbits(columns, axis=1, count=last - first).T, axis=1)
-        return cls(packed, time, units, shape, threshold)
-
     @property
     def n_units(self) -> int:
         """Number of recorded units."""
@@ -296,6 +278,23 @@ class SpikeRaster:
 
     def __repr__(self) -> str:
         return f"SpikeRaster({self.n_units} units × {self.n_bins} bins, {self.n_spikes} spikes)"
+
+
+def by_unit(packed_bins: np.ndarray, n_units: int) -> np.ndarray:
+    """Turn what a network gives, one row of packed units per bin, into one row of packed bins per unit.
+
+    Examples
+    --------
+    >>> bins = np.packbits([[1, 0, 1], [0, 0, 1]], axis=1)
+    >>> np.unpackbits(by_unit(bins, 3), axis=1, count=2).tolist()
+    [[1, 0], [0, 0], [1, 1]]
+    """
+    packed = np.empty((n_units, -(-len(packed_bins) // 8)), np.uint8)
+    for first in range(0, n_units, UNITS_AT_ONCE):
+        last = min(first + UNITS_AT_ONCE, n_units)
+        columns = packed_bins[:, first // 8 : -(-last // 8)]
+        packed[first:last] = np.packbits(np.unpackbits(columns, axis=1, count=last - first).T, axis=1)
+    return packed
 
 
 def units_at_once(n_bins: int) -> int:

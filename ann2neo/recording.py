@@ -19,7 +19,10 @@ from .raster import PseudoTime, SpikeRaster, Stimuli, coordinates
 if TYPE_CHECKING:
     import neo
     import pandas as pd
+    import pynapple
     import quantities as pq
+    import xarray
+    from elephant.conversion import BinnedSpikeTrain
 
     from .summary import Summary
 
@@ -380,6 +383,24 @@ class Recording:
         from .spiketrains import from_neo
 
         return from_neo(block, bin_size)
+
+    def to_binned(self) -> BinnedSpikeTrain:
+        """Return the recording as Elephant's binned spike trains: see :func:`ann2neo.exchange.to_binned`."""
+        from .exchange import to_binned
+
+        return to_binned(self)
+
+    def to_pynapple(self) -> pynapple.TsGroup:
+        """Return the recording as pynapple's time stamps: see :func:`ann2neo.exchange.to_pynapple`."""
+        from .exchange import to_pynapple
+
+        return to_pynapple(self)
+
+    def to_xarray(self) -> xarray.DataArray:
+        """Return the recording as a labelled array: see :func:`ann2neo.exchange.to_xarray`."""
+        from .exchange import to_xarray
+
+        return to_xarray(self)
 
     def summarize(self, window: int | None = None, engine: str = "raster", progress: bool = False) -> Summary:
         """Return the statistics of all units: see :func:`ann2neo.summary.summarize_recording`."""

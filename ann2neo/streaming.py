@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 import warnings
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch import nn
 from tqdm import tqdm
 
 from .batches import batches, number_of_stimuli
+from .models import parameters_sha256
 from .parts import check_can_be_kept, read_summary, write_summary
 from .probe import Probe, as_annotation, calibrated, evaluation
 from .raster import divide
@@ -94,15 +94,15 @@ class _Sink:
             )
         if self.trials is None:
             return None
+        if self.lengths is not None and len(self.lengths) == sum(self.trials):
+            lengths = torch.as_tensor(self.lengths).split(self.trials)
+            return tuple(int(trial.sum()) for trial in lengths)
         if n_steps is not None:
             return tuple(n * n_steps for n in self.trials)
-        if self.lengths is None or len(self.lengths) != sum(self.trials):
-            raise ValueError(
-                f"{len(self.trials)} trials of stimuli that take different numbers of steps: give lengths= "
-                "of all stimuli, or one trial"
-            )
-        lengths = torch.as_tensor(self.lengths).split(self.trials)
-        return tuple(int(trial.sum()) for trial in lengths)
+        raise ValueError(
+            f"{len(self.trials)} trials of stimuli that take different numbers of steps: give lengths= of "
+            "all stimuli, or one trial"
+        )
 
     @property
     def n_bins(self) -> int:
@@ -221,7 +221,7 @@ def summarize(
     with evaluation(model, device) as where:
         n_done = 0
         if path is not None or start or n_stimuli is not None:  # others must be able to tell the model
-            about["parameters_crc32"] = _crc32(model)
+            about["parameters_sha256"] = parameters_sha256(model)
         if path is not None and path.exists():
             n_done = _resume(path, sink, about, batch_size)
         if needs_calibration(threshold):
@@ -307,13 +307,3 @@ def _resume(path: Path, sink: _Sink, about: Mapping[str, Any], batch_size: int) 
             )
     sink.summary = summary
     return summary.annotations["n_batches"]
-
-
-def _crc32(model: nn.Module) -> int:
-    """Return a checksum of parameters and buffers, by which a checkpoint knows its model."""
-    crc = 0
-    for tensor in model.state_dict().values():
-        if isinstance(tensor, torch.Tensor):
-            data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-            crc = zlib.crc32(data.data, crc)
-    return crc

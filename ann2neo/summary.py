@@ -339,10 +339,10 @@ class Summary:
             )
         if not self.n_bins or not other.n_bins:
             return
-        one, two = (part.annotations.get("parameters_crc32") for part in (self, other))
+        one, two = (part.annotations.get("parameters_sha256") for part in (self, other))
         if None not in (one, two) and one != two:
             raise ValueError(
-                f"cannot merge: the models had other parameters (parameters_crc32 {one} and {two}): give "
+                f"cannot merge: the models had other parameters (parameters_sha256 {one} and {two}): give "
                 "all runs the same weights, or the same seed for random ones"
             )
         if list(self._layers) != list(other._layers):

@@ -770,3 +770,17 @@ def test_the_command_is_a_module_that_loads_nothing_heavy():
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert told == f"ann2neo {ann2neo.__version__}\n[]\n"
+
+
+def test_recording_beyond_its_memory(stimuli, capsys):
+    plain = record("--no-shuffle --batch-size 8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ann2neo.spill.BINS_IN_TILE", 8)
+        Path("out").mkdir()
+        spilled = record("--no-shuffle --batch-size 8 --memory 4B --keep-spill", output="out/r.nwb")
+    assert {**spilled.rasters} == {**plain.rasters}
+    assert sorted(os.listdir("out")) == ["1.npy", "r.nwb"]
+    capsys.readouterr()
+    command = "record --model my_models:relu --data x.npz --output s.nwb"
+    assert "--keep-spill is for what exceeds --memory" in error_of(capsys, f"{command} --keep-spill")
+    assert "memory='much'" in error_of(capsys, f"{command} --memory much")

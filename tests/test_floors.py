@@ -11,11 +11,11 @@ import ann2neo
 
 FLOORS = [
     {"raster", "kernels", "functions", "steps"},
-    {"recording", "threshold", "statistics", "selection", "models", "layout", "batches"},
-    {"lazy", "hooks", "seam"},
+    {"recording", "threshold", "statistics", "selection", "models", "layout", "batches", "spill"},
+    {"lazy", "hooks", "seam", "description"},
     {"probe", "elephant_engine", "accumulator"},
     {"spiketrains", "inventory"},
-    {"summary", "nwb"},
+    {"summary", "nwb", "exchange"},
     {"goodness_of_fit", "io", "parts", "distributed"},
     {"poisson", "data", "streaming"},
     {"plot", "report", "tables", "arguments", "monitor"},

@@ -189,7 +189,9 @@ def test_nwb_tells_when_its_spikes_were_changed(recording, tmp_path):
         silent = np.flatnonzero(~recording.raster("conv")[0])[0]
         times[0] = (silent + 0.5) * 0.5e-3 if silent < 6 else 0.25e-3
     changed = load(path)
-    with pytest.raises(ValueError, match=r"net\.nwb is damaged: .* unit conv\[0\] are not those that were saved"):
+    with pytest.raises(
+        ValueError, match=r"net\.nwb is damaged: .* unit conv\[0\] are not those that were saved"
+    ):
         changed.raster("conv")
     assert changed.select(layers="fc") == recording.select(layers="fc")  # only what is asked for is read
 
@@ -337,14 +339,17 @@ def test_paths_that_lead_nowhere(small, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize(("library", "extra"), [("pynwb", "nwb"), ("nixio", "nix")])
-def test_a_missing_extra_is_named(library, extra, small, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("writer", "reader", "extra"),
+    [("pynwb", "h5py", "nwb"), ("isal", "isal", "nwb"), ("nixio", "nixio", "nix")],
+)
+def test_a_missing_extra_is_named(writer, reader, extra, small, tmp_path, monkeypatch):
     path = save(small, tmp_path / f"net.{extra}")
-    monkeypatch.setitem(sys.modules, library, None)
-    message = rf"needs {library}: pip install 'ann2neo\[{extra}\]'"
-    with pytest.raises(ImportError, match=message):
+    monkeypatch.setitem(sys.modules, writer, None)
+    monkeypatch.setitem(sys.modules, reader, None)
+    with pytest.raises(ImportError, match=rf"needs {reader}: pip install 'ann2neo\[{extra}\]'"):
         load(path)
-    with pytest.raises(ImportError, match=message):
+    with pytest.raises(ImportError, match=rf"needs {writer}: pip install 'ann2neo\[{extra}\]'"):
         save(small, path, overwrite=True)
     assert os.listdir(tmp_path) == [path.name]
 
@@ -363,3 +368,10 @@ def test_a_folder_is_no_file(tmp_path):
     recording = Recording({"relu": SpikeRaster.from_dense([[1]])})
     with pytest.raises(IsADirectoryError, match="is a folder"):
         save(recording, tmp_path / "net.nwb", overwrite=True)
+
+
+def test_a_long_nix_save_is_announced_before_it_begins(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("ann2neo.io.SECONDS_A_NIX_TRAIN", 60.0)
+    with pytest.warns(UserWarning, match=r"2 trains take nixio some 2 min: \.nwb takes") as said:
+        save(small, tmp_path / "net.nix")
+    assert said[0].filename == __file__

@@ -41,18 +41,12 @@ def test_packing_loses_nothing(dense):
 @settings(deadline=None)
 @given(DENSE, st.integers(1, 20))
 def test_rows_of_bins_become_rows_of_units(dense, units_at_once):
-    """`from_bins` transposes in blocks; the blocks' size (a multiple of 8) does not show."""
+    """`by_unit` transposes in blocks; the blocks' size (a multiple of 8) does not show."""
     before = nouns.UNITS_AT_ONCE
     nouns.UNITS_AT_ONCE = 8 * units_at_once
     try:
-        raster = SpikeRaster.from_bins(
-            np.packbits(dense.T, axis=1),
-            time=PseudoTime(1.0, (dense.shape[1],)),
-            units=np.arange(len(dense)),
-            shape=(len(dense),),
-            threshold=np.zeros(len(dense)),
-        )
-        np.testing.assert_array_equal(raster.dense(), dense)
+        packed = nouns.by_unit(np.packbits(dense.T, axis=1), len(dense))
+        np.testing.assert_array_equal(packed, np.packbits(dense, axis=1))
     finally:
         nouns.UNITS_AT_ONCE = before
 

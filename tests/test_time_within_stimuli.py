@@ -209,3 +209,24 @@ def test_nan_in_steps_of_different_lengths_names_the_step():
         record(nn.ReLU(), spoiled, time_dim=1, lengths=LENGTHS)
     with pytest.raises(ValueError, match="NaN for bin 7"):
         summarize(nn.ReLU(), spoiled, time_dim=1, lengths=LENGTHS)
+
+
+@pytest.mark.parametrize("lengths", [[5, 5, 3, 3, 2, 4], [6, 6, 6, 6, 1, 2], [2] * 6])
+def test_trials_of_stimuli_that_begin_alike(lengths):
+    """The first batch does not tell how many bins a trial has; lengths do."""
+    x, model = torch.randn(6, 6, 3), nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    how = {"time_dim": 1, "lengths": lengths, "n_trials": 3, "batch_size": 2}
+    summary = summarize(model, x, window=2, **how)
+    assert summary.trial_bins == tuple(sum(lengths[i : i + 2]) for i in (0, 2, 4))
+    assert summary.units.equals(record(model, x, **how).summarize(2).units)
+
+
+def test_a_run_over_steps_is_continued(tmp_path):
+    x, model = torch.randn(6, 5, 3), nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    spoiled = x.clone()
+    spoiled[4] = torch.nan
+    how = {"time_dim": 1, "lengths": [5, 5, 3, 1, 5, 2], "batch_size": 2, "window": 3}
+    with pytest.raises(SummaryError, match="stopped after 14 bins"):
+        summarize(model, spoiled, checkpoint=tmp_path / "run.npz", **how)
+    continued = summarize(model, x, checkpoint=tmp_path / "run.npz", **how)
+    assert continued.units.equals(summarize(model, x, **how).units)
