@@ -1,4 +1,4 @@
-"""Tests of whether a unit is a memoryless process: counts and intervals, against Poisson and Bernoulli.
+"""Tests of whether a unit is a memoryless process: its counts, intervals and order.
 
 Every table takes its columns from :data:`TESTS`; adding a test touches this file only.
 """
@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 
 from .raster import UNITS_AT_ONCE
-from .statistics import LONGEST_ISI
+from .statistics import LONGEST_ISI, cv_isi, serial_correlation_isi
 from .summary import Summary
 
 FEWEST_SPIKES = 20
@@ -20,6 +20,9 @@ FEWEST_SPIKES = 20
 
 FEWEST_SPIKES_PER_TRIAL = 10
 """Intervals are tested from this many spikes per trial: trials cut off long intervals."""
+
+FEWEST_PAIRS = 50
+"""Their correlation is tested from this many pairs of intervals."""
 
 FEWEST_IN_CELL = 5
 """Fewest intervals that a closed cell of the geometric test may be expected to hold."""
@@ -36,14 +39,16 @@ LARGEST_CELL_PROBABILITY = 0.3
 
 @dataclass(frozen=True)
 class GoodnessOfFit:
-    """One test of all units against one memoryless process.
+    """One test of all units against one process.
 
     Parameters
     ----------
     name : str
         Stem of the columns ``<name>_statistic``, ``<name>_pvalue`` and ``<name>_qvalue``.
-    process : {"poisson", "bernoulli"}
-        The null hypothesis.
+    process : {"poisson", "bernoulli", "renewal"}
+        The null hypothesis. Poisson and Bernoulli processes are renewal processes, too.
+    of : str
+        What of a train it looks at, in a word.
     description : str
         One phrase for tables, plots and files.
     function : callable
@@ -52,6 +57,7 @@ class GoodnessOfFit:
 
     name: str
     process: str
+    of: str
     description: str
     function: Callable[[Summary], tuple[np.ndarray, np.ndarray]]
 
@@ -168,10 +174,13 @@ def _by_blocks(function: Callable[[np.ndarray], np.ndarray], usable: np.ndarray)
     return values
 
 
+def _has_spikes(summary: Summary) -> np.ndarray:
+    return summary.sums.n_spikes >= FEWEST_SPIKES_PER_TRIAL * summary.time.n_trials
+
+
 def _has_intervals(summary: Summary) -> np.ndarray:
     sums = summary.sums
-    enough = (sums.n_spikes >= FEWEST_SPIKES_PER_TRIAL * summary.time.n_trials) & (sums.n_isis > 1)
-    return enough & (sums.isi_histogram is not None)
+    return _has_spikes(summary) & (sums.n_isis > 1) & (sums.isi_histogram is not None)
 
 
 def exponential_isi(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
@@ -402,30 +411,156 @@ def _rao_robson(histogram: np.ndarray, p: np.ndarray, w: int, n_cells: np.ndarra
     return pearson + score**2 / (n * (whole - (1 - beyond) / ((1 - q) ** 2 * q)))
 
 
+def runs(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
+    r"""Test the order of bins with and without spike for independence: Wald and Wolfowitz, two-sided.
+
+    .. math:: Z = \frac{T - m \mu}{\sqrt{\mathrm{Var}(T)}}, \quad \mu = \frac{2 k (n - k)}{n (n - 1)}
+
+    T of the m pairs of adjacent bins have a spike in one of them only, k of the n bins a spike. In one
+    trial there are T + 1 runs. Mean and variance are those of all orders of the same bins,
+
+    .. math:: \mathrm{Var}(T) = m \mu (1 - \mu) + 2 c \left(\tfrac{\mu}{2} - \mu^2\right)
+              + (m (m - 1) - 2 c) (\nu - \mu^2), \quad
+              \nu = \frac{4 k (k - 1) (n - k) (n - k - 1)}{n (n - 1) (n - 2) (n - 3)}
+
+    with c pairs of pairs that share a bin; no pair spans a trial. A Bernoulli process, and any train that
+    was shuffled, gives a standard normal Z; so does a Poisson process in short bins. Z < 0: spikes come
+    in bursts, Z > 0: they alternate.
+
+    Parameters
+    ----------
+    summary : Summary
+        Statistics of the units.
+
+    Returns
+    -------
+    statistic, pvalue : numpy.ndarray
+        float64 (n_units,); NaN where the bins with spike, or those without, N, are too few among the n for
+        a normal distribution (N² < 20 n).
+
+    References
+    ----------
+    A. Wald and J. Wolfowitz (1940), On a test whether two samples are from the same population, Annals of
+    Mathematical Statistics 11.
+
+    Examples
+    --------
+    A memoryless unit, and one that repeats each bin:
+
+    >>> from ann2neo import Recording, SpikeRaster
+    >>> once = np.random.default_rng(0).random((1, 1000)) < 0.4
+    >>> dense = np.concatenate([once, once[:, :500].repeat(2, axis=1)])
+    >>> runs(Recording({"relu": SpikeRaster.from_dense(dense)}).summarize())[1].round(2)
+    array([0.53, 0.  ])
+    """
+    from scipy.stats import norm
+
+    sums = summary.sums
+    n, k, m = (each.astype(np.float64) for each in (sums.n_bins, sums.n_spikes, sums.n_adjacent))
+    shared = sum(max(0, bins - 2) for bins in summary.time.trial_bins)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        differ = 2 * k * (n - k) / (n * (n - 1))
+        both_differ = differ * 2 * (k - 1) * (n - k - 1) / ((n - 2) * (n - 3))
+        variance = m * differ * (1 - differ) + 2 * shared * (differ / 2 - differ**2)
+        variance += (m * (m - 1) - 2 * shared) * (both_differ - differ**2)
+        z = (sums.n_transitions - m * differ) / np.sqrt(variance)
+    rarer = np.minimum(k, n - k)
+    statistic = np.where((rarer**2 >= FEWEST_SPIKES * n) & (n > 3), z, np.nan)
+    return statistic, 2 * norm.sf(np.abs(statistic))
+
+
+def serial_correlation(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
+    r"""Test adjacent intervals for correlation, two-sided.
+
+    .. math:: Z = \frac{r + 1/n}{\sqrt{\mathrm{Var}(r)}}, \quad
+              \mathrm{Var}(r) = \frac{1}{m} + \frac{1}{\mathrm{CV}^2}
+              \left(\frac{4}{m} - \frac{2 (n - m)}{m^2} - \frac{4}{n}\right)
+
+    with r their correlation over m pairs of the n intervals,
+    :func:`ann2neo.statistics.serial_correlation_isi`; the second term, which is small in one trial, is of
+    intervals at the ends of trials, which are in one pair only. A renewal process, Poisson and Bernoulli
+    among them, gives a standard normal Z. Unlike :func:`runs`, the test does not mind which distribution
+    the intervals have.
+
+    Parameters
+    ----------
+    summary : Summary
+        Statistics of the units.
+
+    Returns
+    -------
+    statistic, pvalue : numpy.ndarray
+        float64 (n_units,); NaN for intervals that do not vary, for less than 10 spikes per trial, and for
+        less than ``FEWEST_PAIRS`` pairs.
+
+    References
+    ----------
+    D. R. Cox and P. A. W. Lewis (1966), The Statistical Analysis of Series of Events, Methuen.
+
+    Examples
+    --------
+    A memoryless unit, and one whose long and short intervals take turns:
+
+    >>> from ann2neo import Recording, SpikeRaster
+    >>> dense = np.random.default_rng(0).random((2, 3000)) < 0.2
+    >>> dense[1] = [i % 9 in (0, 2 + i // 9 % 3) for i in range(3000)]
+    >>> serial_correlation(Recording({"relu": SpikeRaster.from_dense(dense)}).summarize())[1].round(2)
+    array([0.23, 0.  ])
+    """
+    from scipy.stats import norm
+
+    sums = summary.sums
+    n, m = (each.astype(np.float64) for each in (sums.n_isis, sums.n_isi_pairs))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        at_ends = (4 / m - 2 * (n - m) / m**2 - 4 / n) / cv_isi(sums) ** 2
+        z = (serial_correlation_isi(sums) + 1 / n) / np.sqrt(1 / m + at_ends)
+    usable = (sums.n_isi_pairs >= FEWEST_PAIRS) & _has_spikes(summary)
+    statistic = np.where(usable, z, np.nan)
+    return statistic, 2 * norm.sf(np.abs(statistic))
+
+
 TESTS = (
     GoodnessOfFit(
         "poisson_dispersion",
         "poisson",
+        "counts",
         "dispersion of the counts in windows, against Poisson",
         poisson_dispersion,
     ),
     GoodnessOfFit(
         "binomial_dispersion",
         "bernoulli",
+        "counts",
         "dispersion of the counts in windows, against binomial",
         binomial_dispersion,
     ),
     GoodnessOfFit(
         "exponential_isi",
         "poisson",
+        "intervals",
         "Kolmogorov–Smirnov distance of the intervals to an exponential",
         exponential_isi,
     ),
     GoodnessOfFit(
         "geometric_isi",
         "bernoulli",
+        "intervals",
         "chi-square distance of the intervals to a geometric",
         geometric_isi,
+    ),
+    GoodnessOfFit(
+        "runs",
+        "bernoulli",
+        "runs",
+        "number of runs of bins with and without spike, against any order of them",
+        runs,
+    ),
+    GoodnessOfFit(
+        "serial_correlation",
+        "renewal",
+        "neighbours",
+        "correlation of adjacent intervals, against none",
+        serial_correlation,
     ),
 )
 """Every test, in the order of the tables' columns."""

@@ -219,7 +219,7 @@ def _nwb_units(
     }
     for name, description in _UNIT_COLUMNS.items():
         columns[name] = description, np.repeat(table[name].to_numpy(), n_trials)
-    ends = {
+    ends: dict[str, np.ndarray] = {
         "spike_times": np.cumsum(counts).astype(np.uint64),
         # unlike the other's, no uint64: SpikeInterface takes this for a property of units
         "obs_intervals": np.arange(1, n_rows + 1, dtype=np.uint32),

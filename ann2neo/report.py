@@ -114,22 +114,19 @@ def _population_table(layers: pd.DataFrame) -> list[str]:
 
 
 def _tests_table(layers: pd.DataFrame, fit: PoissonFit, no_intervals: bool) -> list[str]:
-    tests = sorted(TESTS, key=lambda test: test.process, reverse=True)
+    tests = sorted(TESTS, key=lambda test: ("poisson", "bernoulli", "renewal").index(test.process))
     header, starts = _first_columns(layers)
     lines = [
         f"% of units (dead: never spike; on: always spike), % rejected of those tested (q < {fit.alpha:g})",
         " " * (len(header) + 12) + "".join(f"as {test.process.capitalize()}".rjust(13) for test in tests),
-        header
-        + "dead".rjust(6)
-        + "on".rjust(6)
-        + "".join(("counts" if "dispersion" in test.name else "intervals").rjust(13) for test in tests),
+        header + "dead".rjust(6) + "on".rjust(6) + "".join(test.of.rjust(13) for test in tests),
     ]
     rows = zip(starts, layers.to_dict("records"), fit.layers.to_dict("records"), strict=True)
     for start, row, tested in rows:
         cells = [_percent(row[f"{name}_fraction"]).rjust(6) for name in ("dead", "always_on")]
         for test in tests:
             rejected = _percent(tested[f"{test.name}_rejected"])
-            cells.append(("n/a" if no_intervals and test.name.endswith("isi") else rejected).rjust(13))
+            cells.append(("n/a" if no_intervals and test.of == "intervals" else rejected).rjust(13))
         lines.append(start + "".join(cells))
     return lines
 

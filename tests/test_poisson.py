@@ -1,5 +1,6 @@
 """The fit: statistics against scipy and Elephant, calibration under each null, planted truth."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,8 @@ from ann2neo.goodness_of_fit import (
     exponential_pvalue,
     geometric_isi,
     poisson_dispersion,
+    runs,
+    serial_correlation,
 )
 from ann2neo.poisson import fit
 from ann2neo.raster import PseudoTime, SpikeRaster
@@ -48,10 +51,11 @@ def rejected(test: object, dense: np.ndarray, window: int = 100) -> float:
 # --- calibration -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("test", [binomial_dispersion, geometric_isi])
+@pytest.mark.parametrize("test", [binomial_dispersion, geometric_isi, runs, serial_correlation])
 @pytest.mark.parametrize("p", [0.05, 0.1, 0.3, 0.5, 0.7])
 def test_bernoulli_nulls_are_uniform(test, p):
-    assert_uniform(test(summarize(bernoulli(p, 600, 6000, seed=int(100 * p))))[1])
+    n_bins = 20_000 if p == 0.05 else 6000
+    assert_uniform(test(summarize(bernoulli(p, 600, n_bins, seed=int(100 * p))))[1])
 
 
 @pytest.mark.parametrize("window", [2, 5, 20])
@@ -60,7 +64,7 @@ def test_binomial_null_is_uniform_in_short_windows(window):
     assert_uniform(binomial_dispersion(summarize(dense, window))[1])
 
 
-@pytest.mark.parametrize("test", [poisson_dispersion, exponential_isi, geometric_isi])
+@pytest.mark.parametrize("test", [poisson_dispersion, exponential_isi, geometric_isi, serial_correlation])
 def test_poisson_nulls_are_uniform_in_short_bins(test):
     spikes_in_bin = np.random.default_rng(3).poisson(0.006, (500, 30_000))
     assert_uniform(test(summarize(spikes_in_bin > 0, window=500))[1])
@@ -69,6 +73,13 @@ def test_poisson_nulls_are_uniform_in_short_bins(test):
 def test_interval_nulls_hold_in_trials_of_ten_spikes():
     dense = bernoulli(0.1, 600, 10_000, seed=4)
     assert_uniform(geometric_isi(summarize(dense, 100, trial_bins=(200,) * 50))[1])
+
+
+@pytest.mark.parametrize("test", [runs, serial_correlation])
+def test_independence_nulls_hold_in_short_trials(test):
+    """Of frequent spikes: there the intervals at the ends of trials weigh most."""
+    dense = bernoulli(0.8, 2000, 2000, seed=6)
+    assert_uniform(test(summarize(dense, 10, trial_bins=(50,) * 40))[1])
 
 
 def exponential_distances(n: int, n_samples: int, seed: int) -> np.ndarray:
@@ -135,6 +146,54 @@ def test_dispersions_against_elephant_and_contingency_tables(mixed):
         assert of_binomial[0][unit] == pytest.approx(table.statistic)
         cdf = stats.chi2.cdf(of_poisson[0][unit], 99)
         assert of_poisson[1][unit] == pytest.approx(2 * min(cdf, 1 - cdf), rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize("trial_bins", [(9,), (5, 3, 1), (2, 2, 5)])
+def test_runs_against_all_orders_of_the_same_bins(trial_bins, monkeypatch):
+    monkeypatch.setattr("ann2neo.goodness_of_fit.FEWEST_SPIKES", 0)
+    ends = np.cumsum(trial_bins)[:-1]
+    for k in (2, 4, 7):
+        spikes = np.array(list(itertools.combinations(range(9), k)))
+        dense = np.zeros((len(spikes), 9), bool)
+        np.put_along_axis(dense, spikes, True, axis=1)
+        changes = [
+            sum((np.diff(part.astype(int)) != 0).sum() for part in np.split(row, ends)) for row in dense
+        ]
+        z = (changes - np.mean(changes)) / np.std(changes)
+        np.testing.assert_allclose(runs(summarize(dense, 1, trial_bins))[0], z, atol=1e-12)
+
+
+def test_serial_correlation_against_scipy(mixed):
+    z = serial_correlation(summarize(mixed))[0]
+    for unit, train in enumerate(mixed):
+        intervals = intervals_of(train)
+        if len(intervals) <= 50:
+            assert np.isnan(z[unit])
+            continue
+        r = stats.pearsonr(intervals[1:], intervals[:-1]).statistic
+        # of the same sums but for the means of first and last intervals, which are here those of all
+        assert z[unit] == pytest.approx(np.sqrt(len(intervals) - 1) * (r + 1 / len(intervals)), abs=0.1)
+
+
+def test_independence_is_rejected_where_order_tells(mixed):
+    """Planted: bursts, alternation, intervals that take turns; a renewal process is none of these."""
+    rng = np.random.default_rng(8)
+    once = rng.random((200, 2500)) < 0.4
+    bursts = once.repeat(2, axis=1)
+    assert rejected(runs, bursts) == 1
+    assert (runs(summarize(bursts))[0] < -4).all()
+    alternating = np.stack([rng.permuted(once, axis=1), rng.random((200, 2500)) < 0.02], 2).reshape(200, -1)
+    assert (runs(summarize(alternating))[0] > 4).mean() > 0.9
+    turns = np.zeros((200, 6000), bool)
+    gamma = np.zeros((200, 6000), bool)
+    for of_turns, of_gamma in zip(turns, gamma, strict=True):
+        lengths = np.stack([rng.integers(1, 6, 600), rng.integers(8, 20, 600)], 1).ravel()
+        of_turns[np.cumsum(lengths)[np.cumsum(lengths) < 6000]] = True
+        at = np.cumsum(rng.integers(4, 12, 1000))
+        of_gamma[at[at < 6000]] = True
+    assert rejected(serial_correlation, turns) == 1
+    assert rejected(serial_correlation, gamma) < 0.1
+    assert rejected(runs, gamma) == 1
 
 
 def test_exponential_statistic_against_scipy(mixed):
@@ -213,12 +272,13 @@ def test_modulated_units_are_rejected_by_dispersion():
 
 
 @pytest.mark.parametrize("period", [3, 10, 100, 250])
-def test_regular_units_are_rejected_by_every_test(period):
+def test_regular_units_are_rejected_by_tests_of_counts_and_intervals(period):
     dense = np.zeros((1, 60 * period), bool)
     dense[0, ::period] = True
     units = fit(summarize(dense, window=2 * period + 1)).units
-    for name in NAMES:
-        assert units[f"{name}_pvalue"][0] < 1e-3, name
+    for test in TESTS:
+        if test.of in ("counts", "intervals"):
+            assert units[f"{test.name}_pvalue"][0] < 1e-3, test.name
 
 
 def test_bursting_units_are_rejected_by_interval_tests():
@@ -297,7 +357,7 @@ def test_columns_and_layers_come_from_the_declaration(recording):
                 share = sum(value < alpha for value in tested) / len(tested)
                 of_alpha = replace(fitted, alpha=alpha).layers
                 assert of_alpha[f"{name}_rejected"][row] == pytest.approx(share)
-    assert {test.process for test in TESTS} == {"poisson", "bernoulli"}
+    assert {test.process for test in TESTS} == {"poisson", "bernoulli", "renewal"}
 
 
 # --- surrogates --------------------------------------------------------------------------------
