@@ -564,3 +564,20 @@ TESTS = (
     ),
 )
 """Every test, in the order of the tables' columns."""
+
+
+def qvalue(pvalue: np.ndarray) -> np.ndarray:
+    """Return p-values adjusted for their number (Benjamini and Hochberg 1995); NaN is not counted.
+
+    Examples
+    --------
+    >>> qvalue(np.array([0.01, np.nan, 0.02, 0.5]))
+    array([0.03, nan, 0.03, 0.5 ])
+    """
+    from scipy.stats import false_discovery_control
+
+    tested = ~np.isnan(pvalue)
+    adjusted = np.full(len(pvalue), np.nan)
+    if tested.any():
+        adjusted[tested] = false_discovery_control(pvalue[tested], method="bh")
+    return adjusted

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .goodness_of_fit import TESTS
+from .goodness_of_fit import TESTS, qvalue
 from .raster import UNITS_AT_ONCE, PseudoTime, SpikeRaster
 from .recording import Recording
 from .summary import Summary
@@ -241,15 +241,5 @@ def fit(summary: Summary, alpha: float = 0.05) -> PoissonFit:
         statistic, pvalue = test.function(summary)
         columns[f"{test.name}_statistic"] = statistic
         columns[f"{test.name}_pvalue"] = pvalue
-        columns[f"{test.name}_qvalue"] = _qvalue(pvalue)
+        columns[f"{test.name}_qvalue"] = qvalue(pvalue)
     return PoissonFit(summary.places.assign(**columns), summary.shapes, summary.time, alpha)
-
-
-def _qvalue(pvalue: np.ndarray) -> np.ndarray:
-    from scipy.stats import false_discovery_control
-
-    tested = ~np.isnan(pvalue)
-    qvalue = np.full(len(pvalue), np.nan)
-    if tested.any():
-        qvalue[tested] = false_discovery_control(pvalue[tested], method="bh")
-    return qvalue

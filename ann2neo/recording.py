@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import xarray
     from elephant.conversion import BinnedSpikeTrain
 
+    from .modulation import ModulatedFit
     from .summary import Summary
 
 
@@ -407,6 +408,12 @@ class Recording:
         from .summary import summarize_recording
 
         return summarize_recording(self, window, engine, progress)
+
+    def fit_modulated(self, by: str = "labels") -> ModulatedFit:
+        """Fit rates by class or by trial to each unit: see :func:`ann2neo.modulation.fit_modulated`."""
+        from .modulation import fit_modulated
+
+        return fit_modulated(self, by)
 
     def __eq__(self, other: object) -> bool:
         return (
