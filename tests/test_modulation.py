@@ -97,7 +97,7 @@ def test_order_does_not_matter():
 def test_surrogates_have_the_rates_of_each_class_and_no_more():
     p = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
     labels = np.random.default_rng(2).integers(0, 5, 20_000)
-    dense = bernoulli(p[labels], 12, 20_000)
+    dense = np.concatenate([bernoulli(p[labels], 6, 20_000), bernoulli(p[::-1][labels], 6, 20_000)])
     dense[1] = dense[0]  # correlated beyond their rates
     fitted = fit_modulated(recording_of(dense, labels, (8000, 12_000), n_layers=3))
     surrogate = Recording.from_neo(fitted.simulate(seed=3))
