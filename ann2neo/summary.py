@@ -591,8 +591,14 @@ class Summary:
         units that spiked in no bin and in every bin. Of the population: ``n_active_mean`` and
         ``n_active_var``, units that spike in the same bin; ``population_sparseness``, the mean over bins of
         (1 − k/n)/(1 − 1/n) for k active of n units, to which the sparseness of Vinje and Gallant (2000)
-        comes down for spikes of one size: 1 for one active unit, 0 for all; and ``correlation_mean`` over
-        pairs of sampled units.
+        comes down for spikes of one size: 1 for one active unit, 0 for all; ``correlation_mean`` over
+        pairs of sampled units; and ``participation_ratio``, the number of dimensions in which the k of
+        these that vary do so (Gao et al. 2017): k² / Σ r², k for independent units (k n / (n + k) in n
+        bins), 1 for identical ones.
+
+        ``fano_factor_var`` is mostly noise where windows are few: an estimate from n windows of W independent
+        bins has a variance of 2 (1 − p)² (1 − 1/W)(n − 1) / n² + p (1 − p) / (n W).
+        ``fano_factor_var_excess`` is what is left of it without that.
         """
         return self._cached("layers", self._layer_table)
 
@@ -602,9 +608,10 @@ class Summary:
         units = self.units
         groups = [*units.groupby("layer", sort=False), ("network", units)]
         names = [*self._layers, None]
+        n_windows = int(self.sums.n_windows.max(initial=0))
         return pd.DataFrame(
             [
-                {"layer": label, **_over_units(of_layer), **self._of_population(name)}
+                {"layer": label, **_over_units(of_layer, self.window, n_windows), **self._of_population(name)}
                 for name, (label, of_layer) in zip(names, groups, strict=True)
             ]
         )
@@ -618,11 +625,15 @@ class Summary:
             "n_active_var": float((active - mean) ** 2 @ histogram) / self.n_bins,
             "population_sparseness": (1 - mean / n_units) / (1 - 1 / n_units) if n_units > 1 else np.nan,
             "correlation_mean": np.nan,
+            "participation_ratio": np.nan,
         }
         if layer is not None:
-            pairs = self.correlation(layer).to_numpy()[np.triu_indices(len(self._layer(layer).correlated), 1)]
-            if np.isfinite(pairs).any():
-                row["correlation_mean"] = float(np.nanmean(pairs))
+            correlation = self.correlation(layer).to_numpy()
+            vary = np.isfinite(np.diagonal(correlation))
+            among = correlation[np.ix_(vary, vary)]
+            if len(among) > 1:
+                row["correlation_mean"] = float(among[np.triu_indices(len(among), 1)].mean())
+                row["participation_ratio"] = len(among) ** 2 / float((among**2).sum())
         return row
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -703,7 +714,7 @@ def merge(summaries: Iterable[Summary]) -> Summary:
     return reduce(Summary.merge, ordered)
 
 
-def _over_units(units: pd.DataFrame) -> dict[str, float]:
+def _over_units(units: pd.DataFrame, window: int, n_windows: int) -> dict[str, float]:
     row: dict[str, float] = {
         "n_units": len(units),
         "dead_fraction": float((units["n_spikes"] == 0).mean()),
@@ -713,6 +724,9 @@ def _over_units(units: pd.DataFrame) -> dict[str, float]:
         values = units[statistic.name]
         row[f"{statistic.name}_mean"] = values.mean()
         row[f"{statistic.name}_var"] = values.var(ddof=0)
+    p, n = units["activation_probability"][units["fano_factor"].notna()], max(1, n_windows)
+    noise = (2 * (1 - p) ** 2 * (1 - 1 / window) * (n - 1) / n**2 + p * (1 - p) / (n * window)).mean()
+    row["fano_factor_var_excess"] = row["fano_factor_var"] - noise if n_windows > 1 else np.nan
     return row
 
 

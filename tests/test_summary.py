@@ -504,3 +504,34 @@ def test_what_a_unit_takes():
     from ann2neo.accumulator import BYTES_PER_UNIT
 
     assert each == pytest.approx(BYTES_PER_UNIT + 8 * (LONGEST_ISI + 1), rel=0.1)
+
+
+@pytest.mark.parametrize("window", [2, 5, 50])
+def test_the_variance_of_fano_factors_without_their_noise(window):
+    """Simulated: independent units that are all alike have none left, others that of 1 − p."""
+    rng = np.random.default_rng(window)
+    p = rng.uniform(0.1, 0.9, (2000, 1))
+    for dense, expected in (
+        (rng.random((2000, 1000)) < 0.3, 0.0),
+        (rng.random((2000, 1000)) < p, float(np.var(1 - p))),
+    ):
+        row = Recording({"relu": SpikeRaster.from_dense(dense)}).summarize(window).layers.iloc[0]
+        assert row.fano_factor_var > expected
+        assert row.fano_factor_var_excess == pytest.approx(expected, abs=0.1 * row.fano_factor_var)
+    one_window = Recording({"relu": SpikeRaster.from_dense(dense[:, :60])}).summarize(60).layers
+    assert one_window.fano_factor_var_excess.isna().all()
+
+
+def test_participation_ratio_counts_dimensions():
+    rng = np.random.default_rng(0)
+    sources = rng.random((4, 20_000)) < 0.4
+    for dense, expected in (
+        (rng.random((30, 20_000)) < 0.4, 30 * 20_000 / 20_030),
+        (np.repeat(sources[:1], 30, axis=0), 1),
+        (np.repeat(sources, 5, axis=0), 4),
+        (np.concatenate([sources, np.zeros((3, 20_000), bool)]), 4),
+    ):
+        row = Recording({"relu": SpikeRaster.from_dense(dense)}).summarize(50).layers.iloc[0]
+        assert row.participation_ratio == pytest.approx(expected, rel=0.01)
+        eigenvalues = np.linalg.eigvalsh(np.corrcoef(dense[dense.any(axis=1)]))
+        assert row.participation_ratio == pytest.approx(eigenvalues.sum() ** 2 / (eigenvalues**2).sum())
