@@ -1,5 +1,6 @@
 """ann2neo: artificial networks as Neo spike trains, analysed with Elephant."""
 
+from .compare import compare
 from .inventory import layers
 from .io import load, save
 from .monitor import Monitor
@@ -26,6 +27,7 @@ __all__ = [
     "SummaryError",
     "ZScore",
     "calibrate",
+    "compare",
     "layers",
     "load",
     "merge",

@@ -92,6 +92,7 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
     info = command("info", "tell what a recording holds", "ann2neo info resnet18.nwb")
     info.add_argument("file", help="a recording: .nwb, .nix, .pkl or .mat")
     _trust_argument(info)
+    _foreign_argument(info)
 
     convert = command(
         "convert", "save a recording in another format", "ann2neo convert resnet18.nwb resnet18.mat"
@@ -99,6 +100,7 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
     convert.add_argument("input", help="a recording: .nwb, .nix, .pkl or .mat")
     convert.add_argument("output", help="where to; its suffix names the format")
     _trust_argument(convert)
+    _foreign_argument(convert)
     _overwrite_argument(convert)
 
     plot = command(
@@ -110,8 +112,35 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
     plot.add_argument("-o", "--output", help="figure: .png, .pdf, .svg … (default: FILE.png)")
     _window_argument(plot)
     _trust_argument(plot)
+    _foreign_argument(plot)
     _overwrite_argument(plot)
+
+    compare = command(
+        "compare",
+        "put the statistics of networks and neurons into one table, and one figure",
+        "ann2neo compare resnet18.nwb neurons.nix --bin-size 2 --output both.png --table both.csv",
+    )
+    compare.add_argument("files", nargs="+", metavar="file", help="recordings, or any files Neo can read")
+    compare.add_argument("-o", "--output", help="figure: .png, .pdf, .svg …")
+    compare.add_argument("--table", metavar="FILE", help="the table, with all columns: .csv or .parquet")
+    _window_argument(compare)
+    _trust_argument(compare)
+    _foreign_argument(compare)
+    _overwrite_argument(compare)
     return parser
+
+
+def _foreign_argument(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--bin-size", type=float, metavar="MS", help="bins for spikes in files that ann2neo did not save"
+    )
+    _block_argument(parser)
+
+
+def _block_argument(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--block", type=int, metavar="N", help="which Block of a file that holds several, counted from 0"
+    )
 
 
 def _trust_argument(parser: argparse._ActionsContainer) -> None:
@@ -265,6 +294,7 @@ def _summarize_arguments(parser: argparse.ArgumentParser) -> None:
         help="elephant calls Elephant's functions, for the same values (default: raster)",
     )
     _trust_argument(recordings)
+    _block_argument(recordings)
     _network_arguments(parser, required=False)
     _stimuli_arguments(parser, required=False)
     _time_arguments(parser)

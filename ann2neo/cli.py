@@ -105,7 +105,9 @@ def _on_command_line(message: str) -> str:
     """Put a message of the library on one line, and its arguments as the options they are here."""
     message = " ".join(message.split())
     flags = r"\b(overwrite|trust|download|allow_nan)=True\b"
-    return re.sub(flags, lambda found: "--" + found[1].replace("_", "-"), message)
+    message = re.sub(flags, lambda found: "--" + found[1].replace("_", "-"), message)
+    numbers = r"\b(bin_size|block)=(\d+)"
+    return re.sub(numbers, lambda found: f"--{found[1].replace('_', '-')} {found[2]}", message)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -119,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
             "info": _info,
             "convert": _convert,
             "plot": _plot,
+            "compare": _compare,
         }
     )
 
@@ -258,7 +261,7 @@ def _origin(args: argparse.Namespace, stimuli: StimulusSet) -> dict[str, Any]:
 ANY_FILE = {"run", "traceback", "files", "units_table", "layers_table", "overwrite"}
 """Arguments of ``summarize`` for every file."""
 
-RECORDING = ANY_FILE | {"window", "engine", "trust"}
+RECORDING = ANY_FILE | {"window", "engine", "trust", "bin_size", "block"}
 """Arguments of ``summarize`` for recordings."""
 
 
@@ -276,7 +279,6 @@ def _refuse(args: argparse.Namespace, names: Iterable[str], reason: str) -> None
 
 
 def _summarize_files(args: argparse.Namespace) -> int:
-    from .io import load
     from .summary import Summary
 
     _refuse(args, vars(args).keys() - RECORDING, "is for a network (--model), not for files")
@@ -292,7 +294,7 @@ def _summarize_files(args: argparse.Namespace) -> int:
         if file in saved:
             _save_and_show(Summary.load(file), args, f"{file}: ")
         else:
-            recording = load(file, trust=args.trust)
+            recording = _open(file, args)
             engine = args.engine or "raster"
             summary = recording.summarize(args.window, engine, progress=sys.stderr.isatty())
             summary.annotations = dict(recording.annotations)
@@ -303,7 +305,8 @@ def _summarize_files(args: argparse.Namespace) -> int:
 def _summarize_model(args: argparse.Namespace) -> int:
     from .distributed import merge_ranks, process_group
 
-    _refuse(args, RECORDING - ANY_FILE - {"window"}, "is for recordings in files, not for --model")
+    of_files = RECORDING - ANY_FILE - {"window", "bin_size"}
+    _refuse(args, of_files, "is for recordings in files, not for --model")
     if args.data is None:
         raise ValueError(f"--model {args.model}: give the stimuli to show as --data")
     for name, value in DEFAULTS.items():
@@ -490,10 +493,9 @@ def _layers(args: argparse.Namespace) -> int:
 
 
 def _info(args: argparse.Namespace) -> int:
-    from .io import load
-
-    recording = load(args.file, trust=args.trust)
-    print(f"{args.file} ({os.path.getsize(args.file) / 1e6:.2f} MB): {recording!r}")
+    recording = _open(args.file, args)
+    size = f" ({os.path.getsize(args.file) / 1e6:.2f} MB)" if os.path.isfile(args.file) else ""
+    print(f"{args.file}{size}: {recording!r}")
     print(f"trials of {_range(recording.time.trial_bins)} bins; {_about_stimuli(recording)}\n")
     width = max(len(name) for name in ["layer", *recording.layers])
     print(f"{'layer':{width}}  {'units':>8}  {'of shape':<16}{'spikes':>12}  threshold")
@@ -511,7 +513,7 @@ def _range(values: Iterable[float]) -> str:
     low, high = min(values), max(values)
     if low != low:
         return "unknown"
-    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+    return f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
 
 
 def _about_stimuli(recording: Recording) -> str:
@@ -526,25 +528,99 @@ def _about_stimuli(recording: Recording) -> str:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from .io import check_can_be_saved, load, save
+    from .io import check_can_be_saved, save
 
     check_can_be_saved(args.output, overwrite=args.overwrite)
-    recording = load(args.input, trust=args.trust)
+    recording = _open(args.input, args)
     print(f"{save(recording, args.output, overwrite=args.overwrite)}: {recording!r}")
     return 0
 
 
 def _plot(args: argparse.Namespace) -> int:
-    from .io import check_can_be_written, load
+    from .io import check_can_be_written
     from .plot import overview, require
 
     require()
     output = Path(args.output or Path(args.files[0]).with_suffix(".png"))
     check_can_be_written(output, overwrite=args.overwrite)
-    names = [Path(file).stem for file in args.files]
-    if len(set(names)) < len(names):
-        names = args.files
-    recordings = {name: load(file, trust=args.trust) for name, file in zip(names, args.files, strict=True)}
+    recordings = dict(zip(_names(args.files), (_open(file, args) for file in args.files), strict=True))
     overview(recordings, window=args.window).savefig(output)
     print(output)
     return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    import textwrap
+
+    from .compare import CAVEAT, compare, summarized
+    from .io import check_can_be_written
+    from .plot import comparison, require
+    from .tables import check_can_be_tabled, save_table
+
+    if args.output is not None:
+        require()
+        check_can_be_written(args.output, overwrite=args.overwrite)
+    if args.table is not None:
+        check_can_be_tabled(args.table, overwrite=args.overwrite)
+    recordings = dict(zip(_names(args.files), (_open(file, args) for file in args.files), strict=True))
+    summaries = summarized(recordings, args.window)
+    table = compare(summaries)
+    print(_comparison(table))
+    if len(set(table["bin_size"])) > 1:
+        sizes = ", ".join(f"{name} {each.bin_size:g} ms" for name, each in summaries.items())
+        print(f"\nbins are not of one size: {sizes}; give neurons the bins that you mean by --bin-size")
+    print(f"\n{textwrap.fill(CAVEAT, 98)}")
+    if args.table is not None:
+        print("saved as", save_table(table, args.table, overwrite=args.overwrite))
+    if args.output is not None:
+        comparison(summaries).savefig(args.output)
+        print("drawn in", args.output)
+    return 0
+
+
+def _names(files: list[str]) -> list[str]:
+    """Return the files' names without folder and suffix, where these tell them apart."""
+    names = [Path(file).stem for file in files]
+    return names if len(set(names)) == len(names) else files
+
+
+def _open(file: str, args: argparse.Namespace) -> Recording:
+    """Open a recording; one from elsewhere in bins of the size that was asked for."""
+    from .io import NotBinned, load
+
+    try:
+        return load(file, block=args.block, trust=args.trust)
+    except NotBinned:
+        if args.bin_size is None:
+            raise
+        return load(file, bin_size=args.bin_size, block=args.block, trust=args.trust)
+
+
+def _comparison(table: pd.DataFrame) -> str:
+    """Return a table as text, its columns under short names."""
+    shown = {
+        "recording": "recording",
+        "layer": "layer",
+        "n_units": "units",
+        "bin_size": "bin (ms)",
+        "mean_firing_rate_mean": "rate (Hz)",
+        "activation_probability_mean": "p",
+        "dead_fraction": "dead",
+        "fano_factor_mean": "Fano",
+        "relative_fano_factor_mean": "Fano/(1−p)",
+        "cv_isi_mean": "CV",
+        "relative_cv_isi_mean": "CV/√(1−p)",
+        "poisson_dispersion_rejected": "≠ Poisson",
+        "binomial_dispersion_rejected": "≠ Bernoulli",
+        "runs_rejected": "runs",
+    }
+    text = (
+        table[list(shown)]
+        .rename(columns=shown)
+        .to_string(index=False, float_format="{:.3g}".format, na_rep="–")
+    )
+    window = table["window"].iloc[0]
+    return (
+        f"means over units, counts in windows of {window} bins; fractions of units whose counts are rejected "
+        f"as Poisson and as Bernoulli, or whose order of spikes is (runs; q < 0.05)\n\n{text}"
+    )

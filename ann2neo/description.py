@@ -17,6 +17,9 @@ HEADER = "ann2neo"
 NOTES = f'{{"{HEADER}": '
 """What the Block annotation ``notes`` begins with that Neo makes of an NWB file of ours."""
 
+MOST_BINS = 2**34
+"""Bins that a file may say it has; the raster of one unit takes 2 GB then."""
+
 
 def train_name(layer: str, unit: int) -> str:
     """Return the name of a unit's SpikeTrain, unique in its segment.
@@ -130,6 +133,8 @@ def rebuild(description: str, packed: Callable[[PseudoTime, list[str]], PackedRo
             "version 1: update it"
         )
     time = PseudoTime(float(told["bin_size"]), tuple(told["trial_bins"]))
+    if time.n_bins > MOST_BINS:
+        raise ValueError(f"the recording says it has {time.n_bins} bins: at most {MOST_BINS} can be handled")
     rasters = {
         of["name"]: SpikeRaster(
             packed(time, [train_name(of["name"], unit) for unit in of["units"]]),

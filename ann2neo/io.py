@@ -11,14 +11,20 @@ import os
 import re
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from errno import EIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .description import HEADER
 from .fingerprint import checksums_of_units, counts_of_trains, fingerprint
+from .foreign import chosen, read_blocks
+from .hdf5 import check_hdf5
+from .matlab import check_mat
 from .nwb import NotOurs, read_nwb, write_nwb
+from .raster import milliseconds
 from .recording import Recording
 
 if TYPE_CHECKING:
@@ -88,9 +94,9 @@ def save(recording: Recording, path: str | os.PathLike[str], *, overwrite: bool 
     except FileExistsError:
         check_can_be_written(path)  # which says what to do about one that another process made meanwhile
         raise
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # the HDF5 library's are of either kind
         raise OSError(
-            error.errno or EIO,
+            getattr(error, "errno", None) or EIO,
             f"{path} could not be saved ({error}): make room or give another folder. What was there before "
             "still is",
         ) from error
@@ -131,20 +137,27 @@ def check_can_be_written(path: str | os.PathLike[str], *, overwrite: bool = Fals
         raise PermissionError(f"{path} cannot be saved: the folder {path.parent} is not writable")
 
 
-def load(path: str | os.PathLike[str], *, trust: bool = False) -> Recording:
-    """Read a recording that :func:`save` wrote.
+def load(
+    path: str | os.PathLike[str], *, bin_size: Any = None, block: int | None = None, trust: bool = False
+) -> Recording:
+    """Read a recording that :func:`save` wrote, or the spikes in any other file that Neo can read.
 
     Parameters
     ----------
     path : path
-        The file.
+        The file; a folder, where a format is one.
+    bin_size : float (ms) or quantity, optional
+        For a file from elsewhere: the bins to put its spikes in, as
+        :func:`ann2neo.spiketrains.from_neo` does. A file of ours has its own bins.
+    block : int, optional
+        Which Block, counted from 0, of a file from elsewhere that holds several.
     trust : bool
         Needed for ``.pkl``: opening a pickle runs whatever code its writer put there.
 
     Returns
     -------
     Recording
-        Equal to the one saved.
+        Equal to the one saved; of a file from elsewhere, without stimuli and thresholds.
 
     Raises
     ------
@@ -153,33 +166,96 @@ def load(path: str | os.PathLike[str], *, trust: bool = False) -> Recording:
     ImportError
         If the library that reads the format is not installed.
     ValueError
-        If the suffix is none of :data:`SUFFIXES`; if the file is damaged, or not from ann2neo; if it is a
-        pickle and ``trust`` is not given.
+        If Neo does not know the suffix; if the file is damaged, or holds no spikes; if it is a pickle and
+        ``trust`` is not given; if it is not ours and ``bin_size`` is not given, or ours and has other bins.
+
+    Notes
+    -----
+    Of files from elsewhere only spike times are read; what each reader of Neo needs is for the user to
+    install. NWB is read by its standard, not by :class:`neo.io.NWBIO`, whose time is quadratic in the
+    number of trains and which wants exactly one observation interval for each; further columns of the
+    table of units are dropped. Text says little about itself: to :class:`neo.io.AsciiSpikeTrainIO` each
+    line of a ``.txt`` is a neuron's spike times in s, separated by tabs; all are taken to be observed from 0
+    to the last spike of any.
 
     Examples
     --------
-    >>> load("recording.npy")
-    Traceback (most recent call last):
-    ...
-    ValueError: recording.npy: unknown suffix '.npy': give one of .nwb, .nix, .pkl, .mat
+    >>> import neo, quantities as pq
+    >>> block, segment = neo.Block(), neo.Segment()
+    >>> segment.spiketrains.append(neo.SpikeTrain([12.1, 40.7] * pq.ms, t_stop=50 * pq.ms))
+    >>> block.segments.append(segment)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     neo.io.NeoMatlabIO(f"{folder}/neurons.mat").write_block(block)
+    ...     load(f"{folder}/neurons.mat", bin_size=10)
+    Recording(1 layer, 1 units, 5 bins of 10 ms in 1 trial, 2 spikes)
     """
     path = Path(path)
-    file_format = _format_of(path)
-    with path.open("rb"):
-        pass  # missing or forbidden: the system's own error says so best
-    if file_format.runs_code and not trust:
+    if not path.is_dir():
+        with path.open("rb"):
+            pass  # missing or forbidden: the system's own error says so best
+    own = None if path.is_dir() else _FORMATS.get(path.suffix.lower())
+    if own is not None:
+        own.require(to_read=True)
+        with _damage_named(path):
+            own.check(path)
+    elif bin_size is None:
+        raise NotBinned(path)
+    recording = _read_own_nwb(path, block) if own is _FORMATS[".nwb"] else None
+    if recording is None:
+        found = chosen(read_blocks(path, trust=trust), block, path)
+        if HEADER not in found.annotations:
+            return _binned(found, bin_size, path)
+        with _damage_named(path):
+            recording = _unsealed(found)
+    if bin_size is not None and milliseconds(bin_size) != recording.time.bin_size:
         raise ValueError(
-            f"{path}: opening a pickle runs any code that its writer put there. If you know who wrote "
-            "it, give trust=True; else ask for it as .nwb, .nix or .mat"
+            f"bin_size={bin_size}: ann2neo saved {path} in bins of {recording.time.bin_size:g} ms, which it "
+            "keeps: give no bin_size"
         )
-    file_format.require(to_read=True)
+    return recording
+
+
+def _read_own_nwb(path: Path, block: int | None) -> Recording | None:
+    """Return the recording in an NWB file, or None if it is from elsewhere."""
+    with _damage_named(path):
+        try:
+            recording = read_nwb(path)
+        except NotOurs:
+            return None
+    if block:
+        raise ValueError(f"{path} holds one Block: give no block={block}")
+    return recording
+
+
+def _binned(block: neo.Block, bin_size: Any, path: Path) -> Recording:
+    if bin_size is None:
+        raise NotBinned(path)
     try:
-        return file_format.read(path)
-    except NotOurs as error:
-        raise ValueError(
-            f"{path} was not saved by ann2neo ({error}). If neo.io.{file_format.neo_io} opens it, pass "
-            "the Block to Recording.from_neo(block, bin_size=...)"
-        ) from error
+        return Recording.from_neo(block, bin_size)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+class NotBinned(ValueError):
+    """A file from elsewhere was to be opened without saying how long a bin is.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} was not saved by ann2neo. Its spikes have to be binned: say how long a bin is, for "
+            "example bin_size=1 (ms)"
+        )
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:
         raise ValueError(
             f"{path} is damaged, incomplete, or not a {path.suffix} file ({type(error).__name__}: {error})"
@@ -214,13 +290,6 @@ def _write_nix(recording: Recording, path: Path) -> None:
         io.write_block(_portable_block(recording))
 
 
-def _read_nix(path: Path) -> Recording:
-    import neo
-
-    with neo.io.NixIO(str(path), "ro") as io:
-        return _from_block(io.read_block())
-
-
 def _write_mat(recording: Recording, path: Path) -> None:
     import neo
 
@@ -233,25 +302,10 @@ def _write_mat(recording: Recording, path: Path) -> None:
     del trains
 
 
-def _read_mat(path: Path) -> Recording:
-    import neo
-    import scipy.io
-
-    if "block" not in [name for name, _, _ in scipy.io.whosmat(path)]:
-        raise NotOurs("it holds no Block")
-    return _from_block(neo.io.NeoMatlabIO(str(path)).read_block())
-
-
 def _write_pkl(recording: Recording, path: Path) -> None:
     import neo
 
     neo.io.PickleIO(str(path)).write_block(_sealed_block(recording))
-
-
-def _read_pkl(path: Path) -> Recording:
-    import neo
-
-    return _from_block(neo.io.PickleIO(str(path)).read_block())
 
 
 def _portable_block(recording: Recording) -> neo.Block:
@@ -266,8 +320,6 @@ def _portable_block(recording: Recording) -> neo.Block:
 
 def _sealed_block(recording: Recording) -> neo.Block:
     """Return the recording as a Block with the fingerprint by which a damaged file is told."""
-    from .spiketrains import HEADER
-
     block = recording.to_neo()
     block.annotations[SEAL] = _seal(block.annotations[HEADER], recording)
     return block
@@ -275,6 +327,17 @@ def _sealed_block(recording: Recording) -> neo.Block:
 
 def _seal(description: str, recording: Recording) -> str:
     return fingerprint(description, counts_of_trains(recording), checksums_of_units(recording))
+
+
+def _unsealed(block: neo.Block) -> Recording:
+    """Return the recording in a Block of ours, unless the Block was damaged."""
+    recording = Recording.from_neo(block)
+    if block.annotations.get(SEAL) != _seal(str(block.annotations[HEADER]), recording):
+        raise ValueError(
+            "it is not as it was saved; if neo.io changed it on purpose, read it with neo.io and pass the "
+            "Block to Recording.from_neo(block)"
+        )
+    return recording
 
 
 def _portable(key: str, value: Any) -> bool:
@@ -287,35 +350,16 @@ def _portable(key: str, value: Any) -> bool:
     )
 
 
-def _from_block(block: Any) -> Recording:
-    import neo
-
-    from .spiketrains import HEADER
-
-    if not isinstance(block, neo.Block):
-        raise NotOurs(f"it holds a {type(block).__name__}, not a Block")
-    if HEADER not in block.annotations:
-        raise NotOurs("its Block has no description of a recording")
-    recording = Recording.from_neo(block)
-    if block.annotations.get(SEAL) != _seal(str(block.annotations[HEADER]), recording):
-        raise ValueError(
-            f"it is not as it was saved; if neo.io changed it on purpose, read it with neo.io and pass the Block to "
-            "Recording.from_neo(block)"
-        )
-    return recording
-
-
 @dataclass(frozen=True)
 class _Format:
-    """How a format is written and read, what opens it in Neo, and the libraries and extra that it needs."""
+    """How a format is written, and the libraries and extra that it needs."""
 
     write: Callable[[Recording, Path], None]
-    read: Callable[[Path], Recording]
-    neo_io: str
     writers: tuple[str, ...] = ("scipy",)
     extra: str = ""
-    runs_code: bool = False
     readers: tuple[str, ...] = ()
+    check: Callable[[Path], None] = lambda path: None
+    """Raises ValueError where the library that reads a damaged file could take all memory, or not return."""
 
     def require(self, *, to_read: bool = False) -> None:
         """Raise ImportError, with the way out, if the library of this format is missing."""
@@ -329,10 +373,10 @@ class _Format:
 
 
 _FORMATS = {
-    ".nwb": _Format(write_nwb, read_nwb, "NWBIO", ("pynwb", "isal"), "nwb", readers=("h5py", "isal")),
-    ".nix": _Format(_write_nix, _read_nix, "NixIO", ("nixio",), "nix"),
-    ".pkl": _Format(_write_pkl, _read_pkl, "PickleIO", runs_code=True),
-    ".mat": _Format(_write_mat, _read_mat, "NeoMatlabIO"),
+    ".nwb": _Format(write_nwb, ("pynwb", "isal"), "nwb", readers=("h5py", "isal")),
+    ".nix": _Format(_write_nix, ("nixio",), "nix", check=check_hdf5),
+    ".pkl": _Format(_write_pkl),
+    ".mat": _Format(_write_mat, check=check_mat),
 }
 SUFFIXES = tuple(_FORMATS)
 """The suffixes that name a format."""

@@ -22,7 +22,6 @@ from .description import (
     NOTES,
     as_shown,
     as_text,
-    bins_of,
     block_name,
     describe,
     rebuild,
@@ -30,7 +29,8 @@ from .description import (
     train_name,
 )
 from .fingerprint import checksums_of_units, counts_of_trains, fingerprint
-from .raster import PseudoTime, Stimuli, spike_bins, units_at_once
+from .hdf5 import check_stored, check_text
+from .raster import PseudoTime, Stimuli, units_at_once
 from .recording import Recording
 
 if TYPE_CHECKING:
@@ -146,10 +146,13 @@ def _write_times(times: h5py.Dataset, recording: Recording) -> None:
 
 def _chunks_of_times(recording: Recording, size: int) -> Iterator[np.ndarray]:
     """Yield the times of all spikes in s, so many at once; what the last one lacks is 0."""
-    left = np.empty(0)
+    from .bits import seconds_of
+
+    left, at_once = np.empty(0), units_at_once(recording.n_bins)
     for raster in recording.rasters.values():
-        for _, dense in raster.blocks():
-            left = np.concatenate([left, _seconds(spike_bins(dense) + 0.5, recording)])
+        for first in range(0, raster.n_units, at_once):
+            packed = raster.packed[first : first + at_once]
+            left = np.concatenate([left, seconds_of(packed, recording.time.bin_size)])
             whole = len(left) // size * size
             yield from left[:whole].reshape(-1, size)
             left = left[whole:]
@@ -333,15 +336,26 @@ def read_nwb(path: Path) -> Recording:
 
     file = h5py.File(path, "r")
     try:
-        notes = file["general/notes"].asstr()[()] if "general/notes" in file else ""
+        if "general/notes" not in file:
+            raise NotOurs("it has no notes")
+        for name in ("general/notes", "identifier"):
+            check_text(file[name], path)
+        notes = file["general/notes"].asstr()[()]
         if not notes.startswith(NOTES):
             raise NotOurs("its notes hold no recording")
         description = notes[len(NOTES) : -1]
-        n_trials = len(json.loads(description)["trial_bins"])
+        trial_bins = json.loads(description)["trial_bins"]
+        n_trials = len(trial_bins)
+        times = file["units/spike_times"]
+        for name in ("spike_times_index", "checksum"):
+            check_stored(file["units"][name])
         ends, checksums = file["units/spike_times_index"][:], file["units/checksum"][::n_trials]
-        identifier = file["identifier"].asstr()[()]
-        if identifier != fingerprint(description, np.diff(ends.astype(np.int64), prepend=0), checksums):
+        counts = np.diff(ends.astype(np.int64), prepend=0)
+        if file["identifier"].asstr()[()] != fingerprint(description, counts, checksums):
             raise ValueError("it is not as it was saved")
+        possible = len(counts) == n_trials * len(checksums) and counts.sum() == times.size
+        if not possible or (counts < 0).any() or (counts.reshape(-1, n_trials) > trial_bins).any():
+            raise ValueError(f"{times.size} spikes are not what its {len(counts)} trains have room for")
         offsets = np.concatenate([[0], ends[n_trials - 1 :: n_trials]]).astype(np.int64)
         first = 0
 
@@ -350,9 +364,12 @@ def read_nwb(path: Path) -> Recording:
             units = slice(first, first + len(names))
             first = units.stop
             of_layer = offsets[units.start : units.stop + 1]
-            return TrainsInFile(file["units/spike_times"], of_layer, checksums[units], names, time)
+            return TrainsInFile(times, of_layer, checksums[units], names, time)
 
-        return rebuild(description, packed)
+        recording = rebuild(description, packed)
+        if first != len(checksums):
+            raise ValueError(f"{len(checksums)} units were saved, {first} are described")
+        return recording
     except BaseException:
         file.close()
         raise
@@ -409,21 +426,18 @@ class TrainsInFile:
         return packed.reshape(*wanted.shape, self.shape[1])
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
+        from .bits import packed_of
+
         runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
-        firsts = np.arange(len(rows)) * self.n_bins
         try:
             times = [_stretch(self.times, self.offsets[run[0]], self.offsets[run[-1] + 1]) for run in runs]
-            with np.errstate(invalid="ignore"):
-                bins = bins_of(np.concatenate(times) * 1e3, self.bin_size)
-            in_time = (bins >= 0) & (bins < self.n_bins)
-            dense = np.zeros(len(rows) * self.n_bins, bool)
-            dense[(np.repeat(firsts, self.counts()[rows]) + bins)[in_time]] = True
+            ends = np.cumsum(np.concatenate([[0], self.counts()[rows]]))
+            packed = packed_of(np.concatenate(times), ends, self.bin_size, self.n_bins)
         except Exception as error:
             raise ValueError(
                 f"{self.times.file.filename} is damaged where the spikes of unit {self.names[rows[0]]} or "
                 f"the {len(rows) - 1} read with it are ({type(error).__name__}: {error})"
             ) from error
-        packed = np.packbits(dense.reshape(len(rows), self.n_bins), axis=1)
         for row, bits in zip(rows, packed, strict=True):
             if zlib.crc32(bits) != self.checksums[row]:
                 raise ValueError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .compare import CAVEAT
 from .recording import Recording
 from .statistics import STATISTICS
 from .summary import Summary
@@ -26,6 +27,9 @@ NOTE = (
     "In random stimulus order, the Fano factor tells nothing beyond p."
 )
 N_RATE_BINS = 25
+FEW = 30
+"""Units that are drawn as larger points, not to be lost among many."""
+
 RASTERS_ABREAST = 3
 
 
@@ -215,28 +219,54 @@ def fano_against_rate(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['Poisson: 1', 'Bernoulli: 1 − p', 'toy']
     """
+    _against_rate("fano_factor", "1 − p", summary, ax=ax, label=label, color=color)
+    ax.set_ylabel(f"Fano factor of spike counts in {summary.window} bins")
+
+
+def cv_against_rate(summary: Summary, *, ax: Axes, label: str | None = None, color: Any = COLOURS[0]) -> None:
+    """Draw the coefficient of variation of each unit's intervals against p, and what memoryless ones give.
+
+    Independent bins (Bernoulli) give √(1 − p), a Poisson process 1.
+
+    Parameters
+    ----------
+    summary : Summary
+        Statistics of the units; those without interval have no CV.
+    ax : matplotlib.axes.Axes
+        Where to draw; draw several summaries on one to compare them.
+    label : str, optional
+        For the legend.
+    color : matplotlib colour
+        Of the points.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from ann2neo.raster import SpikeRaster
+    >>> recording = Recording({"relu": SpikeRaster.from_dense([[1, 0, 1, 1], [0, 1, 0, 1]])})
+    >>> ax = Figure().subplots()
+    >>> cv_against_rate(recording.summarize(window=1), ax=ax)
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['Poisson: 1', 'Bernoulli: √(1 − p)']
+    """
+    _against_rate("cv_isi", "√(1 − p)", summary, ax=ax, label=label, color=color)
+    ax.set_ylabel("coefficient of variation of the intervals")
+
+
+def _against_rate(
+    name: str, of_bernoulli: str, summary: Summary, *, ax: Axes, label: str | None, color: Any
+) -> None:
     require()
     if not ax.lines:
         p = np.linspace(0, 1, 101)[1:]
-        statistic = _statistic("fano_factor")
-        ax.plot(p, statistic.poisson(p, summary.time.bin_size), "--", color=LIGHT, label="Poisson: 1")
-        ax.plot(p, statistic.bernoulli(p, summary.time.bin_size), color="black", label="Bernoulli: 1 − p")
-    fano = summary.values["fano_factor"]
-    ax.scatter(
-        summary.values["activation_probability"],
-        fano,
-        s=9,
-        color=color,
-        alpha=0.55,
-        linewidths=0,
-        label=label,
-    )
-    ax.set(
-        xlim=(0, 1),
-        xlabel=_axis("activation_probability"),
-        ylabel=f"Fano factor of spike counts in {summary.window} bins",
-    )
-    ax.set_ylim(0, max(ax.get_ylim()[1], 1.2, *1.05 * fano[np.isfinite(fano)]))
+        statistic, bin_size = _statistic(name), summary.time.bin_size
+        ax.plot(p, statistic.poisson(p, bin_size), "--", color=LIGHT, label="Poisson: 1")
+        ax.plot(p, statistic.bernoulli(p, bin_size), color="black", label=f"Bernoulli: {of_bernoulli}")
+    p, values = summary.values["activation_probability"], summary.values[name]
+    size = 9 if len(p) > FEW else 36
+    ax.scatter(p, values, s=size, color=color, alpha=0.55, linewidths=0, label=label)
+    ax.set(xlim=(0, 1), xlabel=_axis("activation_probability"))
+    ax.set_ylim(0, max(ax.get_ylim()[1], 1.2, *1.05 * values[np.isfinite(values)]))
     ax.legend(edgecolor="none", framealpha=0.85, markerscale=2, loc="upper right")
 
 
@@ -306,4 +336,53 @@ def overview(recordings: Mapping[str, Recording], *, window: int | None = None) 
     above.supylabel("units, the most active of each layer on top", fontsize="medium")
     if all(map(_one_bin_a_stimulus, recordings.values())):
         below.supxlabel(NOTE, fontsize="medium", color="#444444")
+    return figure
+
+
+def comparison(summaries: Mapping[str, Summary]) -> Figure:
+    """Draw the statistics of networks and neurons over one another: rates, Fano factors, CVs of intervals.
+
+    Parameters
+    ----------
+    summaries : mapping of str to Summary
+        By name: see :func:`ann2neo.compare.summarized`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        With :data:`ann2neo.compare.CAVEAT` below it.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib or viziphant is not installed.
+
+    Examples
+    --------
+    >>> from ann2neo.raster import SpikeRaster
+    >>> recording = Recording({"relu": SpikeRaster.from_dense([[1, 0, 1, 1], [0, 1, 0, 1]])})
+    >>> figure = comparison({"toy": recording.summarize(window=2)})
+    >>> [axes.get_title() for axes in figure.axes]
+    ['Distribution over units', 'Fano factor of each unit', 'Intervals of each unit']
+    """
+    require()
+    import textwrap
+
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(15, 5.8), dpi=120, layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    for number, (name, summary) in enumerate(summaries.items()):
+        color = COLOURS[number % len(COLOURS)]
+        rates(summary, ax=left, label=f"{name}, bins of {summary.bin_size:g} ms", color=color)
+        fano_against_rate(summary, ax=middle, label=name, color=color)
+        cv_against_rate(summary, ax=right, label=name, color=color)
+    if len({summary.bin_size for summary in summaries.values()}) > 1:
+        for axis in [*left.child_axes]:  # in Hz, which is of one bin size
+            axis.remove()
+    left.set_title("Distribution over units")
+    left.legend(frameon=False, loc="upper center")
+    middle.set_title("Fano factor of each unit")
+    right.set_title("Intervals of each unit")
+    figure.supxlabel(textwrap.fill(CAVEAT, 150), fontsize="medium", color="#444444")
     return figure

@@ -350,7 +350,11 @@ def _binned(trains: list[neo.SpikeTrain], bin_size: float) -> np.ndarray:
         )
     with quiet_elephant():
         return elephant.conversion.BinnedSpikeTrain(
-            trains, bin_size=bin_size * pq.ms, t_start=start * pq.ms, n_bins=n_bins
+            trains,
+            bin_size=bin_size * pq.ms,
+            t_start=start * pq.ms,
+            t_stop=min(start + n_bins * bin_size, stop) * pq.ms,
+            n_bins=n_bins,
         ).to_bool_array()
 
 

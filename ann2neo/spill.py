@@ -97,12 +97,14 @@ class Spill:
             self._in_memory += tile.nbytes
             return tile
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix=".ann2neo-", dir=self.folder)  # noqa: SIM115
+            # a buffer would keep what did not fit on the disk, and fail with it again when what did is read
+            self._file = tempfile.TemporaryFile(prefix=".ann2neo-", dir=self.folder, buffering=0)  # noqa: SIM115
             weakref.finalize(self, self._file.close)  # what is mapped from it stays
         # past what a failed attempt may have left
         at = self._file.seek(0, os.SEEK_END)
-        self._file.write(tile.data)
-        self._file.flush()
+        left = tile.data.cast("B")
+        while len(left):
+            left = left[self._file.write(left) :]
         return at
 
     def rows(self, layer: str) -> PackedRows:

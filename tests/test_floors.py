@@ -10,14 +10,14 @@ import pytest
 import ann2neo
 
 FLOORS = [
-    {"raster", "kernels", "functions", "steps"},
+    {"raster", "kernels", "functions", "steps", "bits", "hdf5", "matlab"},
     {"recording", "threshold", "statistics", "selection", "models", "layout", "batches", "spill"},
-    {"lazy", "hooks", "seam", "description"},
+    {"lazy", "hooks", "seam", "description", "fingerprint"},
     {"probe", "elephant_engine", "accumulator"},
     {"spiketrains", "inventory"},
-    {"summary", "nwb", "exchange"},
+    {"summary", "nwb", "exchange", "foreign"},
     {"goodness_of_fit", "io", "parts", "distributed"},
-    {"poisson", "data", "streaming"},
+    {"poisson", "modulation", "data", "streaming", "compare"},
     {"plot", "report", "tables", "arguments", "monitor"},
     {"demo", "lightning"},
     {"cli"},

@@ -281,3 +281,14 @@ def test_bins_are_recovered_over_a_million_bins(bin_size):
     np.testing.assert_array_equal(bins_of((bins + 0.5) * bin_size, bin_size), bins)
     in_seconds_and_back = (bins + 0.5) * bin_size / 1000 * 1000
     np.testing.assert_array_equal(bins_of(in_seconds_and_back, bin_size), bins)
+
+
+def test_trains_that_end_at_different_times_share_the_shorter():
+    segment = neo.Segment()
+    for times, stop in (([1.5, 7.5], 8), ([2.5, 9.5], 10.2)):
+        segment.spiketrains.append(neo.SpikeTrain(times, units="ms", t_stop=stop))
+    block = neo.Block()
+    block.segments.append(segment)
+    with pytest.warns(UserWarning, match="1 of 4 spikes share a bin .* or lie outside"):
+        dense = Recording.from_neo(block, bin_size=1).raster("units")
+    assert [np.flatnonzero(row).tolist() for row in dense] == [[1, 7], [2]]
