@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .hdf5 import check_stored
+
 if TYPE_CHECKING:
     import h5py
     import neo
@@ -48,7 +50,7 @@ def read_blocks(path: Path, *, trust: bool = False) -> list[neo.Block]:
     >>> len(block.segments[0].spiketrains)
     2
     """
-    readers = _readers(path)
+    readers = readers_of(path)
     reasons, cause = [], None
     for name, reader in readers.items():
         if name in RUN_CODE and not trust:
@@ -74,7 +76,7 @@ def read_blocks(path: Path, *, trust: bool = False) -> list[neo.Block]:
     raise ValueError(f"{path} holds no spike trains, or is damaged ({'; '.join(reasons)})") from cause
 
 
-def _readers(path: Path) -> dict[str, Any]:
+def readers_of(path: Path) -> dict[str, Any]:
     """Return Neo's readers of spike trains for a file or folder, by name, as Neo orders them."""
     import neo
 
@@ -145,6 +147,8 @@ def _nwb_blocks(path: Path) -> list[neo.Block]:
 
 
 def _ragged(table: h5py.Group, column: str) -> list[np.ndarray]:
+    for part in (column, f"{column}_index"):
+        check_stored(table[part])
     ends = table[f"{column}_index"][:].astype(np.int64)
     return np.split(table[column][: ends[-1] if len(ends) else 0], ends)[:-1]
 

@@ -537,14 +537,14 @@ TESTS = (
     GoodnessOfFit(
         "exponential_isi",
         "poisson",
-        "intervals",
+        "ISIs",
         "Kolmogorov–Smirnov distance of the intervals to an exponential",
         exponential_isi,
     ),
     GoodnessOfFit(
         "geometric_isi",
         "bernoulli",
-        "intervals",
+        "ISIs",
         "chi-square distance of the intervals to a geometric",
         geometric_isi,
     ),
@@ -558,7 +558,7 @@ TESTS = (
     GoodnessOfFit(
         "serial_correlation",
         "renewal",
-        "neighbours",
+        "pairs",
         "correlation of adjacent intervals, against none",
         serial_correlation,
     ),

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from .description import HEADER
 from .fingerprint import checksums_of_units, counts_of_trains, fingerprint
-from .foreign import chosen, read_blocks
+from .foreign import chosen, read_blocks, readers_of
 from .hdf5 import check_hdf5
 from .matlab import check_mat
 from .nwb import NotOurs, read_nwb, write_nwb
@@ -68,8 +68,15 @@ def save(recording: Recording, path: str | os.PathLike[str], *, overwrite: bool 
         If the folder does not exist.
     ImportError
         If the library that writes the format is not installed.
+    OSError
+        If the disk is full or the folder cannot be written to.
     ValueError
         If the suffix is none of :data:`SUFFIXES`.
+
+    Notes
+    -----
+    Whatever happens meanwhile, what was there before stays until the new file is complete. A process that
+    is killed leaves a folder ``.ann2neo-...`` beside it, which may be deleted and disturbs no later save.
 
     Examples
     --------
@@ -199,6 +206,7 @@ def load(
         with _damage_named(path):
             own.check(path)
     elif bin_size is None:
+        readers_of(path)  # raises if Neo has none
         raise NotBinned(path)
     recording = _read_own_nwb(path, block) if own is _FORMATS[".nwb"] else None
     if recording is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from .goodness_of_fit import TESTS
@@ -116,17 +117,18 @@ def _population_table(layers: pd.DataFrame) -> list[str]:
 def _tests_table(layers: pd.DataFrame, fit: PoissonFit, no_intervals: bool) -> list[str]:
     tests = sorted(TESTS, key=lambda test: ("poisson", "bernoulli", "renewal").index(test.process))
     header, starts = _first_columns(layers)
+    nulls = [(process, len([*same])) for process, same in groupby(test.process for test in tests)]
     lines = [
-        f"% of units (dead: never spike; on: always spike), % rejected of those tested (q < {fit.alpha:g})",
-        " " * (len(header) + 12) + "".join(f"as {test.process.capitalize()}".rjust(13) for test in tests),
-        header + "dead".rjust(6) + "on".rjust(6) + "".join(test.of.rjust(13) for test in tests),
+        f"% of units (dead: never spike, on: always), % rejected of those tested (q < {fit.alpha:g}) as",
+        " " * (len(header) + 12) + "".join(process.rjust(8 * n) for process, n in nulls),
+        header + "dead".rjust(6) + "on".rjust(6) + "".join(test.of.rjust(8) for test in tests),
     ]
     rows = zip(starts, layers.to_dict("records"), fit.layers.to_dict("records"), strict=True)
     for start, row, tested in rows:
         cells = [_percent(row[f"{name}_fraction"]).rjust(6) for name in ("dead", "always_on")]
         for test in tests:
             rejected = _percent(tested[f"{test.name}_rejected"])
-            cells.append(("n/a" if no_intervals and test.of == "intervals" else rejected).rjust(13))
+            cells.append(("n/a" if no_intervals and test.of == "ISIs" else rejected).rjust(8))
         lines.append(start + "".join(cells))
     return lines
 

@@ -277,7 +277,7 @@ def test_regular_units_are_rejected_by_tests_of_counts_and_intervals(period):
     dense[0, ::period] = True
     units = fit(summarize(dense, window=2 * period + 1)).units
     for test in TESTS:
-        if test.of in ("counts", "intervals"):
+        if test.of in ("counts", "ISIs"):
             assert units[f"{test.name}_pvalue"][0] < 1e-3, test.name
 
 
