@@ -8,13 +8,11 @@ from __future__ import annotations
 import copy
 import os
 import sys
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -27,10 +25,12 @@ from tqdm import tqdm
 from . import plot
 from .data import load_data
 from .io import save
+from .networks import mlp
 from .poisson import PoissonFit
 from .probe import record
 from .recording import Recording
 from .summary import Summary
+from .training import Training, accuracy, train
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,104 +89,6 @@ def digits(seed: int = 0) -> Digits:
     return Digits(images, labels, order[:n_training], order[n_training:])
 
 
-def mlp(widths: tuple[int, ...] = WIDTHS, seed: int = 0) -> nn.Sequential:
-    """Return a multilayer perceptron with ReLU units, initialised by torch's own rule.
-
-    The global random state is neither used nor changed.
-
-    Examples
-    --------
-    >>> [name for name, _ in mlp((64, 32, 10)).named_children()]
-    ['linear1', 'relu1', 'linear2']
-    """
-    parts: OrderedDict[str, nn.Module] = OrderedDict()
-    # torch.manual_seed would also seed the accelerators, which nobody restores
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        for number, (n_in, n_out) in enumerate(pairwise(widths), start=1):
-            parts[f"linear{number}"] = nn.Linear(n_in, n_out)
-            parts[f"relu{number}"] = nn.ReLU()
-    parts.popitem()
-    return nn.Sequential(parts)
-
-
-@torch.no_grad()
-def accuracy(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
-    """Return the fraction of stimuli for which the largest output is that of the label.
-
-    Examples
-    --------
-    >>> accuracy(nn.Identity(), torch.eye(2), torch.tensor([0, 0]))
-    0.5
-    """
-    return (model(x).argmax(dim=1) == y).float().mean().item()
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a training ended: after how many epochs, and whether its goal was reached."""
-
-    epochs: int
-    reached: bool
-
-
-def train(
-    model: nn.Module,
-    x: torch.Tensor,
-    y: torch.Tensor,
-    *,
-    until: Callable[[nn.Module], bool],
-    epochs: int = MOST_EPOCHS,
-    batch_size: int = 128,
-    learning_rate: float = 3e-3,
-    seed: int = 0,
-    progress: str = "",
-) -> Training:
-    """Train a classifier in place, by Adam on the cross-entropy, until it reaches a goal.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        From stimuli to one output a class.
-    x, y : torch.Tensor
-        (n_stimuli, …) and int64 (n_stimuli,): stimuli and the labels to learn.
-    until : callable
-        The goal: asked with the model after every epoch.
-    epochs : int
-        Give up after so many.
-    batch_size : int
-        Stimuli in a step.
-    learning_rate : float
-        Adam's.
-    seed : int
-        For the order of the stimuli, a new one each epoch.
-    progress : str
-        Name of the progress bar; none without.
-
-    Returns
-    -------
-    Training
-
-    Examples
-    --------
-    >>> model, x = mlp((2, 8, 2)), torch.eye(2)
-    >>> train(model, x, torch.tensor([0, 1]), until=lambda m: False, epochs=3)
-    Training(epochs=3, reached=False)
-    """
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    generator = torch.Generator().manual_seed(seed)
-    with tqdm(desc=progress, unit=" epochs", disable=not progress) as bar:
-        for epoch in range(1, epochs + 1):
-            for batch in torch.randperm(len(x), generator=generator).split(batch_size):
-                optimizer.zero_grad()
-                nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
-                optimizer.step()
-            bar.update()
-            if until(model):
-                return Training(epoch, True)
-    return Training(epochs, False)
-
-
 @dataclass(frozen=True)
 class Trained:
     """A network of the demo, what it has learned and how well.
@@ -241,7 +143,7 @@ def train_networks(
     x, y = data.images[data.training], data.labels[data.training]
     x_held_out, y_held_out = data.images[data.held_out], data.labels[data.held_out]
     shuffled = y[torch.from_numpy(np.random.default_rng([seed, 1]).permutation(len(y)))]
-    initial = mlp(seed=seed)
+    initial = mlp(WIDTHS, seed)
 
     def generalizes(model: nn.Module) -> bool:
         return accuracy(model, x_held_out, y_held_out) >= HELD_OUT_GOAL

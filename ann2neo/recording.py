@@ -360,16 +360,53 @@ class Recording:
             known["labels"] = stimuli.labels
         if stimuli is None or by not in known:
             raise ValueError(f"cannot sort stimuli by {by!r}: they have {sorted(known) or 'nothing'}")
-        order = np.argsort(known[by], kind="stable")
-        lengths = np.diff(np.append(stimuli.onsets, self.n_bins))
-        bins = np.concatenate([stimuli.onsets[i] + np.arange(lengths[i]) for i in order])
+        return self._in_order(np.argsort(known[by], kind="stable"), {"shuffled": False, "sorted_by": by})
+
+    def shuffle_stimuli(self, seed: int = 0) -> Recording:
+        """Return the recording as if the stimuli had been shown in another, random order.
+
+        What depends on the order, as Fano factors and intervals do, can so be averaged over several orders.
+        All units share one, so what they do together stays. Trials disappear, all becomes one.
+
+        Parameters
+        ----------
+        seed : int
+            For the order; the annotation ``shuffled_with`` keeps it.
+
+        Returns
+        -------
+        Recording
+
+        Raises
+        ------
+        ValueError
+            If the recording has no stimuli.
+
+        Examples
+        --------
+        >>> recording = Recording({"relu": SpikeRaster.from_dense([[1, 0, 0, 1]])}, Stimuli.in_order(4))
+        >>> shuffled = recording.shuffle_stimuli(seed=2)
+        >>> shuffled.stimuli.ids.tolist(), shuffled.raster("relu").astype(int).tolist()
+        ([3, 2, 0, 1], [[1, 0, 1, 0]])
+        """
+        if self.stimuli is None:
+            raise ValueError("cannot shuffle stimuli: the recording has none")
+        order = np.random.default_rng(seed).permutation(len(self.stimuli))
+        return self._in_order(order, {"shuffled": True, "shuffled_with": seed})
+
+    def _in_order(self, order: np.ndarray, annotations: Mapping[str, Any]) -> Recording:
+        """Return the recording with its stimuli, however many bins each takes, in this order."""
+        assert self.stimuli is not None
+        lengths = np.diff(np.append(self.stimuli.onsets, self.n_bins))
+        bins = np.concatenate([self.stimuli.onsets[i] + np.arange(lengths[i]) for i in order])
         time = PseudoTime(self.time.bin_size, (self.n_bins,))
         ends = np.cumsum(lengths[order])
+        kept = {k: v for k, v in self.annotations.items() if k not in ("sorted_by", "shuffled_with")}
         return replace(
             self,
             rasters={name: raster.take_bins(bins, time) for name, raster in self.rasters.items()},
-            stimuli=stimuli.take(order, ends - lengths[order]),
-            annotations={**self.annotations, "shuffled": False, "sorted_by": by},
+            stimuli=self.stimuli.take(order, ends - lengths[order]),
+            annotations={**kept, **annotations},
         )
 
     def to_neo(self) -> neo.Block:

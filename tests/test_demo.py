@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it, and the training that it is made of."""
+"""The demo as a newcomer runs it."""
 
 import re
 import subprocess
@@ -12,10 +12,10 @@ import pytest
 import torch
 from scipy.stats import variation
 from sklearn.datasets import load_digits
-from torch import nn
 
 from ann2neo import demo
 from ann2neo.io import load
+from ann2neo.training import Training
 
 NETWORKS = ["random", "generalizing", "memorizing"]
 
@@ -152,7 +152,7 @@ def test_neo_opens_its_recordings(run, recordings):
 def test_a_goal_that_is_missed_is_said_so():
     data = demo.digits()
     networks = demo.train_networks(data, epochs=1)
-    assert networks["memorizing"].training == demo.Training(1, False)
+    assert networks["memorizing"].training == Training(1, False)
     recordings = demo.record_networks(networks, data)
     summaries = {name: recording.summarize(demo.WINDOW) for name, recording in recordings.items()}
     fits = {name: summary.fit_poisson() for name, summary in summaries.items()}
@@ -160,34 +160,6 @@ def test_a_goal_that_is_missed_is_said_so():
     text = demo._as_text(table)
     assert "NO, 1 epochs" in text
     assert "NOTE: the memorizing network did NOT reach its goal of 99% training accuracy" in text
-
-
-def test_training_is_reproducible_and_leaves_the_random_states_alone():
-    x = torch.linspace(-1, 1, 60).reshape(20, 3)
-    y = torch.arange(20) % 2
-    before = torch.get_rng_state(), np.random.get_state()[1].tolist()
-    models = [demo.mlp((3, 8, 2), seed=seed) for seed in (1, 1, 2)]
-    for model, seed in zip(models, (1, 1, 2), strict=True):
-        training = demo.train(model, x, y, until=lambda m: False, epochs=2, batch_size=5, seed=seed)
-        assert training == demo.Training(2, False)
-    first, second, other = (nn.utils.parameters_to_vector(model.parameters()) for model in models)
-    assert torch.equal(first, second)
-    assert not torch.equal(first, other)
-    assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.random.get_state()[1].tolist() == before[1]
-
-
-def test_training_stops_at_its_goal():
-    asked = []
-
-    def third_time(model):
-        asked.append(model)
-        return len(asked) == 3
-
-    model = demo.mlp((3, 2))
-    training = demo.train(model, torch.ones(4, 3), torch.zeros(4).long(), until=third_time)
-    assert training == demo.Training(3, True)
-    assert all(each is model for each in asked)
 
 
 def test_the_images_are_divided_without_overlap():

@@ -12,14 +12,16 @@ import ann2neo
 FLOORS = [
     {"raster", "kernels", "functions", "steps", "bits", "hdf5", "matlab"},
     {"recording", "threshold", "statistics", "selection", "models", "layout", "batches", "spill"},
+    {"networks", "training"},
     {"lazy", "hooks", "seam", "description", "fingerprint"},
     {"probe", "elephant_engine", "accumulator"},
     {"spiketrains", "inventory"},
     {"summary", "nwb", "exchange", "foreign"},
     {"goodness_of_fit", "io", "parts", "distributed"},
     {"poisson", "modulation", "data", "streaming", "compare"},
-    {"plot", "report", "tables", "arguments", "monitor"},
-    {"demo", "lightning"},
+    {"indicators"},
+    {"plot", "report", "tables", "arguments", "monitor", "memorization"},
+    {"demo", "lightning", "study_report"},
     {"cli"},
     {"__main__"},
 ]
