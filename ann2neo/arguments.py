@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from . import __version__
 from .kernels import BACKENDS
@@ -127,7 +128,55 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
     _trust_argument(compare)
     _foreign_argument(compare)
     _overwrite_argument(compare)
+
+    _study_arguments(
+        command(
+            "study",
+            "train networks to memorize, to generalize, and controls; tell what sets them apart",
+            "ann2neo study --data digits --architectures mlp --seeds 3 --output study",
+            "ann2neo study --data digits fashion-mnist --architectures mlp cnn -o study",
+            "ann2neo study --data cifar10 --root data --architectures resnet18 --device cuda \\",
+            "    --n-training 10000 --regimes generalizing memorizing redrawn -o study-cifar10",
+            "a study that was stopped goes on by the same command; its grid may grow",
+        )
+    )
     return parser
+
+
+STUDY_OPTIONS: Mapping[str, tuple[type, str]] = {
+    "seeds": (int, "networks in each cell of the grid"),
+    "n_training": (int, "training images"),
+    "n_few": (int, "training images of the regimes with few"),
+    "n_stimuli": (int, "training images, and test images, to record"),
+    "epochs": (int, "training gives up after so many"),
+    "sgd_epochs": (int, "length of training by SGD"),
+    "goal": (float, "accuracy on the labels learned at which training ends"),
+    "batch_size": (int, "images in a step of training"),
+    "learning_rate": (float, "of Adam"),
+    "sgd_learning_rate": (float, "of SGD, at first"),
+    "weight_decay": (float, "of the regimes with weight decay"),
+    "units": (int, "units to sample from each layer"),
+    "threshold": (float, "a unit spikes when its activation exceeds it"),
+    "window": (int, "bins in a counting window"),
+    "n_orders": (int, "random orders of the stimuli"),
+}
+"""Settings of a study that are numbers: their type, and what they are."""
+
+
+def _study_arguments(parser: argparse.ArgumentParser) -> None:
+    several: dict[str, Any] = {"nargs": "+", "metavar": "NAME"}
+    parser.add_argument("--data", **several, help="data sets (default: digits)")
+    parser.add_argument("--architectures", **several, help="mlp, cnn, resnet18, vgg11, vgg11_bn, vit")
+    parser.add_argument("--regimes", **several, help="what networks are trained with (default: all)")
+    parser.add_argument("-o", "--output", default="ann2neo-study", help="folder (default: %(default)s)")
+    parser.add_argument("--root", help="folder of the data sets")
+    parser.add_argument("--download", action="store_true", help="let torchvision download data sets")
+    parser.add_argument("--device", default="cpu", help="where to train: cpu (default), cuda …")
+    parser.add_argument("--processes", type=int, metavar="N", help="cells at a time (default: cores)")
+    parser.add_argument("--tables", choices=("csv", "parquet"), default="csv", help="format of tables")
+    settings = parser.add_argument_group("settings, the same in all cells")
+    for name, (kind, text) in STUDY_OPTIONS.items():
+        settings.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=text)
 
 
 def _foreign_argument(parser: argparse._ActionsContainer) -> None:

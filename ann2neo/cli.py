@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import CALIBRATION, DEFAULTS, SIZE, parser
+from .arguments import CALIBRATION, DEFAULTS, SIZE, STUDY_OPTIONS, parser
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
             "convert": _convert,
             "plot": _plot,
             "compare": _compare,
+            "study": _study,
         }
     )
 
@@ -576,6 +577,37 @@ def _compare(args: argparse.Namespace) -> int:
         comparison(summaries).savefig(args.output)
         print("drawn in", args.output)
     return 0
+
+
+def _study(args: argparse.Namespace) -> int:
+    import textwrap
+
+    from .memorization import Study, run_study
+    from .plot import require
+    from .study_report import verdicts, write_report
+
+    require()
+    grid = {name: getattr(args, name) for name in ("data", "architectures", "regimes")}
+    given: dict[str, Any] = {name: tuple(values) for name, values in grid.items() if values is not None}
+    given |= {name: value for name in STUDY_OPTIONS if (value := getattr(args, name)) is not None}
+    results = run_study(
+        args.output,
+        Study(**given),
+        processes=args.processes,
+        device=args.device,
+        root=args.root,
+        download=args.download,
+        progress=True,
+    )
+    report = write_report(results, args.output, tables=args.tables)
+    judged = verdicts(results)
+    for row in judged.to_dict("records"):
+        told = f"{row['indicator']:31}{row['direction']:8}{row['separates']:10}{row['verdict']}"
+        print(textwrap.fill(told, 98, subsequent_indent=" " * 49))
+    for status, n in results.cells["status"].value_counts().items():
+        print(f"{n} cells {status}")
+    print(f"report, figures and tables: {report}")
+    return 1 if (results.cells["status"] == "failed").any() else 0
 
 
 def _names(files: list[str]) -> list[str]:

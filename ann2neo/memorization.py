@@ -14,7 +14,7 @@ import tempfile
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -350,6 +350,8 @@ def _run_cell(study: Study, cell: Cell, folder: Path, device: str, where: Mappin
     if device == "cpu":
         torch.set_num_threads(1)  # cells run beside one another
     place = folder / "cells" / str(cell)
+    for left in (folder / "cells").glob(f".{cell}-*"):  # by a run that was killed
+        shutil.rmtree(left)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{cell}-", dir=folder / "cells"))
     started = perf_counter()
     try:
@@ -487,7 +489,7 @@ def run_study(
     ----------
     folder : path
         Where cells are stored; made if it does not exist. A study that stopped goes on from what is there,
-        and one whose grid has grown adds to it; cells that failed are tried again.
+        another grid of the same settings adds to it; cells that failed are tried again.
     study : Study
         What to run.
     processes : int, optional
@@ -520,11 +522,11 @@ def run_study(
     [['digits', 'mlp', 'random', 0, 'done']]
     """
     folder, where = Path(folder), {"root": root, "download": download}
-    _check_settings(folder, study)
+    together = _with_what_is_there(folder, study)
     for data in study.data:
         images(study, data, 0, **where)  # raises now, not in every cell
     (folder / "cells").mkdir(parents=True, exist_ok=True)
-    (folder / "study.json").write_text(json.dumps(asdict(study), indent=1))
+    (folder / "study.json").write_text(json.dumps(asdict(together), indent=1))
     todo = [cell for cell in study.cells if not _is_done(folder / "cells" / str(cell))]
     processes = processes or (1 if device != "cpu" else os.cpu_count() or 1)
     with tqdm(
@@ -537,14 +539,26 @@ def run_study(
     return load_study(folder)
 
 
-def _check_settings(folder: Path, study: Study) -> None:
+def _with_what_is_there(folder: Path, study: Study) -> Study:
+    """Return the study of a folder with its grid extended by that of another, of the same settings."""
     if not (folder / "study.json").exists():
-        return
-    there = json.loads((folder / "study.json").read_text())
-    other = {name: there.get(name) for name, value in study.settings.items() if there.get(name) != value}
+        return study
+    there = _read_study(folder)
+    other = {name: value for name, value in there.settings.items() if study.settings[name] != value}
     if other:
         differ = ", ".join(f"{name} {value} (now {study.settings[name]})" for name, value in other.items())
         raise ValueError(f"{folder} holds a study with {differ}: give it the same, or take another folder")
+    names: dict[str, Any] = {
+        name: tuple(dict.fromkeys([*getattr(there, name), *getattr(study, name)]))
+        for name in ("data", "architectures", "regimes")
+    }
+    return replace(there, **names, seeds=max(there.seeds, study.seeds))
+
+
+def _read_study(folder: Path) -> Study:
+    kept = json.loads((folder / "study.json").read_text())
+    known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in kept.items()}
+    return Study(**known)
 
 
 def _waves(cells: Iterable[Cell]) -> list[list[Cell]]:
@@ -622,8 +636,7 @@ def load_study(folder: str | os.PathLike[str]) -> Results:
     folder = Path(folder)
     if not (folder / "study.json").exists():
         raise FileNotFoundError(f"there is no study in {folder}: run one, ann2neo study --output {folder}")
-    known = json.loads((folder / "study.json").read_text())
-    study = Study(**{name: tuple(v) if isinstance(v, list) else v for name, v in known.items()})
+    study = _read_study(folder)
     cells = [cell for cell in study.cells if (folder / "cells" / str(cell) / "cell.json").exists()]
     about = pd.DataFrame([_told(folder / "cells" / str(cell)) for cell in cells])
     tables = {}

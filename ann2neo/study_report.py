@@ -140,10 +140,7 @@ def effects(results: Results, *, layer: str = "network", seed: int = 0) -> pd.Da
 
     rows = []
     looks = results.indicators
-    if looks.empty:
-        return pd.DataFrame(
-            columns=[*CELL, "comparison", "indicator", "effect", "low", "high", "n_seeds", "separates"]
-        )
+    columns = [*CELL, "comparison", "indicator", "effect", "low", "high", "n_seeds", "separates"]
     looks = _of_layer(looks, layer)
     for comparison in COMPARISONS:
         of_split = looks[looks["split"] == comparison.split]
@@ -151,16 +148,14 @@ def effects(results: Results, *, layer: str = "network", seed: int = 0) -> pd.Da
             of_split["last"] if comparison.epoch is None else of_split["epoch"] == comparison.epoch
         ]
         seen = seen.drop_duplicates([*CELL, "regime", "seed"], keep="last").set_index([*CELL, "seed"])
-        columns = [name for name in INDICATORS if name in seen]
-        one, other = (
-            seen[seen["regime"] == regime][columns] for regime in (comparison.one, comparison.other)
-        )
+        known = [name for name in INDICATORS if name in seen]
+        one, other = (seen[seen["regime"] == regime][known] for regime in (comparison.one, comparison.other))
         differences = (one - other).dropna(how="all")
         for cell, of_cell in differences.groupby(level=CELL):
-            for name in columns:
+            for name in known:
                 row = dict(zip(CELL, cell, strict=True), comparison=comparison.name, indicator=name)
                 rows.append({**row, **_over_seeds(of_cell[name].dropna().to_numpy(), seed)})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _of_layer(looks: pd.DataFrame, layer: str) -> pd.DataFrame:
