@@ -452,6 +452,12 @@ class Recording:
 
         return fit_modulated(self, by)
 
+    def surrogate(self, method: str = "stimuli", *, dt: Any = None, seed: int = 0) -> Recording:
+        """Return a recording of the same rates, units independent: :func:`ann2neo.surrogates.surrogate`."""
+        from .surrogates import surrogate
+
+        return surrogate(self, method, dt=dt, seed=seed)
+
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Recording)

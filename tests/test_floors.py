@@ -16,7 +16,7 @@ FLOORS = [
     {"lazy", "hooks", "seam", "description", "fingerprint"},
     {"probe", "elephant_engine", "accumulator"},
     {"spiketrains", "inventory"},
-    {"summary", "nwb", "exchange", "foreign"},
+    {"summary", "nwb", "exchange", "foreign", "surrogates"},
     {"goodness_of_fit", "io", "parts", "distributed"},
     {"poisson", "modulation", "data", "streaming", "compare"},
     {"indicators"},
