@@ -9,7 +9,10 @@ from time import perf_counter
 import pytest
 
 TUTORIALS = Path(__file__).parents[1] / "tutorials"
-PRINTS = {"01_first_recording": ["10 trials; 64 spike trains", "the very same recording"]}
+PRINTS = {
+    "01_first_recording": ["10 trials; 64 spike trains", "the very same recording"],
+    "02_surrogates": ["of 150 units", "(10 surrogates)", "dither_spikes by 5.0 ms"],
+}
 
 
 def script(path, tmp_path):
