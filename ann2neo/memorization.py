@@ -29,6 +29,7 @@ from .indicators import distributions, indicators
 from .networks import ARCHITECTURES, network
 from .probe import record
 from .recording import Recording
+from .regimes import REGIMES, Regime, labels_of
 from .training import Training, accuracy, train
 
 if TYPE_CHECKING:
@@ -42,72 +43,6 @@ MOST_UNITS_KEPT = 500
 
 
 @dataclass(frozen=True)
-class Regime:
-    """What a network is trained with, and for how long.
-
-    Parameters
-    ----------
-    description : str
-        One phrase for tables.
-    labels : {"none", "true", "shuffled", "redrawn"}
-        What it learns: nothing; the true labels; these permuted once; or permuted anew every epoch, which
-        leaves nothing to memorize.
-    fraction : float
-        Of the training images whose labels are permuted.
-    noise : bool
-        Images of random pixels, of the same mean and variance, in place of the training images.
-    few : bool
-        Only the first of the training images.
-    begins_as : str, optional
-        Regime whose final weights it begins with, in place of random ones.
-    as_long_as : str, optional
-        Regime whose number of epochs it is trained for, whatever its accuracy.
-    optimizer : {"adam", "sgd"}
-        ``"sgd"``: with cosine annealing, for all epochs.
-    weight_decay : bool
-        With the study's weight decay.
-    """
-
-    description: str
-    labels: str = "true"
-    fraction: float = 1.0
-    noise: bool = False
-    few: bool = False
-    begins_as: str | None = None
-    as_long_as: str | None = None
-    optimizer: str = "adam"
-    weight_decay: bool = False
-
-    @property
-    def needs(self) -> str | None:
-        """The regime that must be done before."""
-        return self.begins_as or self.as_long_as
-
-
-REGIMES = {
-    "random": Regime("as initialised", "none"),
-    "generalizing": Regime("true labels"),
-    "memorizing": Regime("shuffled labels", "shuffled"),
-    "shuffled20": Regime("20 % of the labels shuffled", "shuffled", 0.2),
-    "shuffled40": Regime("40 % of the labels shuffled", "shuffled", 0.4),
-    "shuffled60": Regime("60 % of the labels shuffled", "shuffled", 0.6),
-    "shuffled80": Regime("80 % of the labels shuffled", "shuffled", 0.8),
-    "equal_steps": Regime("true labels, as many steps as memorizing", as_long_as="memorizing"),
-    "redrawn": Regime("labels shuffled anew every epoch", "redrawn", as_long_as="memorizing"),
-    "true_after_shuffled": Regime("true labels after shuffled ones", begins_as="memorizing"),
-    "shuffled_after_true": Regime("shuffled labels after true ones", "shuffled", begins_as="generalizing"),
-    "noise": Regime("images of random pixels", "shuffled", noise=True),
-    "few_true": Regime("true labels, few images", few=True),
-    "few_shuffled": Regime("shuffled labels, few images", "shuffled", few=True),
-    "decay_true": Regime("true labels, weight decay", weight_decay=True),
-    "decay_shuffled": Regime("shuffled labels, weight decay", "shuffled", weight_decay=True),
-    "sgd_true": Regime("true labels, SGD with cosine annealing", optimizer="sgd"),
-    "sgd_shuffled": Regime("shuffled labels, SGD with cosine annealing", "shuffled", optimizer="sgd"),
-}
-"""Every regime, by name."""
-
-
-@dataclass(frozen=True)
 class Study:
     """The grid of a study, and what is the same in all its cells.
 
@@ -118,7 +53,7 @@ class Study:
     architectures : tuple of str
         Of :data:`ann2neo.networks.ARCHITECTURES`.
     regimes : tuple of str
-        Of :data:`REGIMES`; what one of them needs must be among them.
+        Of :data:`ann2neo.regimes.REGIMES`; what one of them needs must be among them.
     seeds : int
         How many, from 0: of weights, images, labels and order of training.
     n_training, n_few : int
@@ -286,27 +221,6 @@ def images(study: Study, data: str, seed: int, *, root: Any = None, download: bo
 def _tensors(stimuli: StimulusSet) -> tuple[torch.Tensor, torch.Tensor]:
     assert stimuli.labels is not None
     return torch.stack([image for image, _ in stimuli]), torch.as_tensor(stimuli.labels, dtype=torch.int64)
-
-
-def labels_of(regime: Regime, y: torch.Tensor, seed: int, epoch: int = 0) -> torch.Tensor:
-    """Return the labels that a regime learns in an epoch.
-
-    Examples
-    --------
-    >>> y = torch.arange(10)
-    >>> half = labels_of(Regime("half", "shuffled", 0.5), y, seed=0)
-    >>> int((half == y).sum()) >= 5, sorted(half.tolist()) == y.tolist()
-    (True, True)
-    """
-    if regime.labels in ("none", "true"):
-        return y
-    generator = np.random.default_rng([seed, 1, epoch if regime.labels == "redrawn" else 0])
-    chosen = torch.from_numpy(generator.permutation(len(y))[: round(regime.fraction * len(y))])
-    learned = y.clone()
-    learned[chosen.to(y.device)] = y[
-        chosen[torch.from_numpy(generator.permutation(len(chosen)))].to(y.device)
-    ]
-    return learned
 
 
 # -- one cell ----------------------------------------------------------------------------------------

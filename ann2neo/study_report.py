@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import plot
-from .memorization import REGIMES, Results
+from .memorization import Results
+from .regimes import REGIMES
 from .tables import save_table
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import ann2neo
 FLOORS = [
     {"raster", "kernels", "functions", "steps", "bits", "hdf5", "matlab"},
     {"recording", "threshold", "statistics", "selection", "models", "layout", "batches", "spill"},
-    {"networks", "training"},
+    {"networks", "training", "regimes"},
     {"lazy", "hooks", "seam", "description", "fingerprint"},
     {"probe", "elephant_engine", "accumulator"},
     {"spiketrains", "inventory"},

@@ -16,7 +16,8 @@ import torch
 from ann2neo import memorization
 from ann2neo.arguments import STUDY_OPTIONS
 from ann2neo.cli import main
-from ann2neo.memorization import REGIMES, Cell, Regime, Study, images, labels_of, load_study, run_study
+from ann2neo.memorization import Cell, Study, images, load_study, run_study
+from ann2neo.regimes import REGIMES, Regime, labels_of
 from ann2neo.study_report import DOSE, INDICATORS, Results, effects, verdicts, write_report
 
 SMALL = {
