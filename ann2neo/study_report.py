@@ -61,6 +61,7 @@ SURVIVES = (
     Comparison("decay", "decay_shuffled", "decay_true", "with weight decay"),
     Comparison("SGD", "sgd_shuffled", "sgd_true", "by SGD with cosine annealing"),
     Comparison("few", "few_shuffled", "few_true", "with few images"),
+    Comparison("than redrawn", "memorizing", "redrawn", "against networks that had nothing to memorize"),
 )
 """Comparisons in which an indicator of memorization ought to differ as in the main one."""
 
@@ -187,7 +188,7 @@ def _over_seeds(differences: np.ndarray, seed: int) -> dict[str, Any]:
     return {"effect": effect, "low": low, "high": high, "n_seeds": n, "separates": bool(separates)}
 
 
-def verdicts(results: Results, table: pd.DataFrame | None = None) -> pd.DataFrame:
+def verdicts(results: Results, table: pd.DataFrame | None = None, *, layer: str = "network") -> pd.DataFrame:
     """Judge whether each indicator separates memorizing from generalizing networks, and only these.
 
     Parameters
@@ -195,7 +196,9 @@ def verdicts(results: Results, table: pd.DataFrame | None = None) -> pd.DataFram
     results : Results
         Of a study.
     table : pandas.DataFrame, optional
-        What :func:`effects` returned for them; by default of the whole network.
+        What :func:`effects` returned for them and the layer, if that has been done.
+    layer : str
+        As for :func:`effects`.
 
     Returns
     -------
@@ -211,8 +214,8 @@ def verdicts(results: Results, table: pd.DataFrame | None = None) -> pd.DataFram
     """
     import pandas as pd
 
-    table = effects(results) if table is None else table
-    doses = _doses(results)
+    table = effects(results, layer=layer) if table is None else table
+    doses = _doses(results, layer)
     rows = []
     for name, of_indicator in table.groupby("indicator", sort=False):
         by = dict(iter(of_indicator.groupby("comparison")))
@@ -255,13 +258,13 @@ def _verdict(shares: Mapping[str, tuple[int, int]]) -> str:
     return "; ".join(words) or "yes"
 
 
-def _doses(results: Results) -> dict[str, float]:
+def _doses(results: Results, layer: str) -> dict[str, float]:
     from scipy.stats import spearmanr
 
     looks = results.indicators
     if looks.empty:
         return {}
-    seen = looks[looks["last"] & (looks["split"] == "training") & (looks["layer"] == "network")]
+    seen = _of_layer(looks[looks["last"] & (looks["split"] == "training")], layer)
     seen = seen[seen["regime"].isin(DOSE)]
     found: dict[str, list[float]] = {}
     for _, of_cell in seen.groupby([*CELL, "seed"]):
@@ -493,7 +496,7 @@ def _count(results: Results) -> str:
 
 
 def _text(results: Results, of_network: pd.DataFrame, judged: pd.DataFrame) -> str:
-    study = results.study
+    study, of_last = results.study, effects(results, layer="last")
     settings = ", ".join(f"{name} {value}" for name, value in study.settings.items())
     parts = [
         "# Networks that memorize, and what tells them apart",
@@ -507,6 +510,8 @@ def _text(results: Results, of_network: pd.DataFrame, judged: pd.DataFrame) -> s
         "## Verdicts",
         _explanation(),
         _markdown(judged) if len(judged) else "The study lacks memorizing or generalizing networks.",
+        "The last hidden layer alone:" if len(judged) else "",
+        _markdown(verdicts(results, of_last, layer="last")) if len(judged) else "",
         CAVEAT.format(seeds=study.seeds),
         "## Indicators by regime",
         "The whole network at the last look, recorded on training images: means over seeds.",
@@ -516,7 +521,7 @@ def _text(results: Results, of_network: pd.DataFrame, judged: pd.DataFrame) -> s
         "leaves 0 out.",
         _markdown(_wide(of_network)),
         "In the last hidden layer alone:",
-        _markdown(_wide(effects(results, layer="last"))),
+        _markdown(_wide(of_last)),
         "## Figures",
         *(f"![{caption}]({name})\n\n{caption}" for name, (_, caption) in FIGURES.items()),
     ]

@@ -282,7 +282,8 @@ SHUFFLED = dict.fromkeys(("memorizing", "decay_shuffled", "sgd_shuffled", "few_s
     [
         ({}, "yes"),
         ({"memorizing": (0.3, 0.5)}, "no"),
-        ({"redrawn": (0.3, 0.1)}, "not of memorization alone (redrawn)"),
+        ({"redrawn": (0.3, 0.1)}, "not robust (than redrawn); not of memorization alone (redrawn)"),
+        ({"redrawn": (0.3, 0.3)}, "not of memorization alone (redrawn)"),
         ({"memorizing": (0.1, 0.1)}, "not of memorization alone (epoch 1)"),
         ({"true_after_shuffled": (0.3, 0.2)}, "not of memorization alone (retrained)"),
         ({"equal_steps": (0.3, 0.1)}, "not robust (equal steps)"),
