@@ -344,7 +344,7 @@ def _train_and_look(
     if not training.diverged:
         progress[-1] = scores(training.epochs, all_of_them=True)
         looks.look(model, training.epochs, last=True)
-    if any(REGIMES[name].begins_as == cell.regime for name in study.regimes):
+    if any(other.begins_as == cell.regime for other in REGIMES.values()):  # the grid may grow
         torch.save(model.state_dict(), into / "weights.pt")
     if looks.tables:
         pd.concat(looks.tables).to_csv(into / "indicators.csv", index=False)

@@ -133,9 +133,11 @@ def test_a_study_goes_on_where_it_was(small, tmp_path, monkeypatch):
     again = run_study(tmp_path, study, processes=1)
     assert trained == []
     assert again.indicators.equals(first.indicators)
-    wider = run_study(tmp_path, dataclasses.replace(study, regimes=("random", "memorizing")), processes=1)
-    assert trained == ["digits-mlp-memorizing-0"]
-    assert set(wider.cells["regime"]) == {"random", "generalizing", "memorizing"}
+    other = dataclasses.replace(study, regimes=("generalizing", "memorizing", "shuffled_after_true"))
+    wider = run_study(tmp_path, other, processes=1)
+    assert trained == ["digits-mlp-memorizing-0", "digits-mlp-shuffled_after_true-0"]
+    assert set(wider.cells["regime"]) == {"random", "generalizing", "memorizing", "shuffled_after_true"}
+    assert "failed" not in set(wider.cells["status"])
     # and it is the same study, whether run at once or in parts
     whole = small[1].indicators
     mine = wider.indicators.set_index(["regime", "epoch", "split", "layer"])
