@@ -37,6 +37,7 @@ OF_FITS = (
     "binomial_dispersion_rejected",
     "exponential_isi_rejected",
     "geometric_isi_rejected",
+    "rescaled_isi_rejected",
     "runs_rejected",
 )
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
+from .nulls import exponential_pvalue, rescaled_pvalue
 from .raster import UNITS_AT_ONCE
 from .statistics import LONGEST_ISI, cv_isi, serial_correlation_isi
 from .summary import Summary
@@ -37,6 +38,52 @@ LARGEST_CELL_PROBABILITY = 0.3
 """Cells of the geometric test are widened as long as the first one holds no more than this."""
 
 
+NO_HISTOGRAM, SILENT, ALWAYS_ON = "no histogram of intervals", "silent", "always on"
+REASONS = (
+    "",
+    NO_HISTOGRAM,
+    SILENT,
+    ALWAYS_ON,
+    "fewer than two windows",
+    "windows of one bin",
+    "too few spikes",
+    "too few spikes in a trial",
+    "too few bins without spike",
+    "no adjacent bins",
+    "too few intervals",
+    "intervals too long",
+    "intervals all alike",
+)
+"""Why a unit has no p-value; the first, empty one is of units that have one."""
+
+
+class Outcome(NamedTuple):
+    """What a test says of every unit: arrays (n_units,), NaN where it cannot be made.
+
+    Parameters
+    ----------
+    statistic : numpy.ndarray
+        float64.
+    pvalue : numpy.ndarray
+        float64: how often the null gives a statistic as far out.
+    effect : numpy.ndarray
+        float64: how far a unit is from the null. Unlike a p-value, it does not grow with the recording.
+    reason : numpy.ndarray
+        int8: index into :data:`REASONS`, of why there is no p-value; 0 where there is one.
+    """
+
+    statistic: np.ndarray
+    pvalue: np.ndarray
+    effect: np.ndarray
+    reason: np.ndarray
+
+
+def _reasons(n_units: int, *of_units: tuple[np.ndarray | bool, str]) -> np.ndarray:
+    """Return the first reason that holds of each unit, as a number: int8 (n_units,)."""
+    conditions = [np.broadcast_to(holds, (n_units,)) for holds, _ in of_units]
+    return np.select(conditions, [REASONS.index(why) for _, why in of_units], 0).astype(np.int8)
+
+
 @dataclass(frozen=True)
 class GoodnessOfFit:
     """One test of all units against one process.
@@ -44,27 +91,28 @@ class GoodnessOfFit:
     Parameters
     ----------
     name : str
-        Stem of the columns ``<name>_statistic``, ``<name>_pvalue`` and ``<name>_qvalue``.
+        Stem of the columns ``<name>_statistic``, ``_pvalue``, ``_qvalue`` and ``_effect``.
     process : {"poisson", "bernoulli", "renewal"}
         The null hypothesis. Poisson and Bernoulli processes are renewal processes, too.
     of : str
         What of a train it looks at, in a word.
     description : str
         One phrase for tables, plots and files.
+    effect : str
+        What the effect size is, and what it is under the null.
     function : callable
-        Summary → statistic and p-value, both float64 (n_units,), NaN where the test cannot be made.
+        Summary → :class:`Outcome`.
     """
 
     name: str
     process: str
     of: str
     description: str
-    function: Callable[[Summary], tuple[np.ndarray, np.ndarray]]
+    effect: str
+    function: Callable[[Summary], Outcome]
 
 
-def _dispersion(
-    summary: Summary, free: np.ndarray, scale: float, usable: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _dispersion(summary: Summary, free: np.ndarray, scale: float, reason: np.ndarray) -> Outcome:
     """Compare Σ(c − c̄)²/(c̄ · free) with scale · χ² of mean n_windows − 1, on both sides."""
     from scipy.stats import chi2
 
@@ -72,18 +120,19 @@ def _dispersion(
     n, total = sums.n_windows, sums.sum_counts
     with np.errstate(divide="ignore", invalid="ignore"):
         dispersion = (n * sums.sum_counts_squared - total**2) / (total * free)
-    statistic = np.where(usable, dispersion, np.nan)
-    null = chi2(np.maximum(n - 1, 1) / scale, scale=scale)
+    statistic = np.where(reason == 0, dispersion, np.nan)
+    freedom = np.maximum(n - 1, 1)
+    null = chi2(freedom / scale, scale=scale)
     tail = np.minimum(null.cdf(statistic), null.sf(statistic))
-    return statistic, np.minimum(1.0, 2 * tail)
+    return Outcome(statistic, np.minimum(1.0, 2 * tail), statistic / freedom, reason)
 
 
-def _countable(summary: Summary, counted: np.ndarray) -> np.ndarray:
+def _too_few(summary: Summary, counted: np.ndarray) -> np.ndarray:
     n = summary.sums.n_windows
-    return (n >= 2) & (counted >= FEWEST_SPIKES) & (counted**2 >= FEWEST_SPIKES * n)
+    return (counted < FEWEST_SPIKES) | (counted**2 < FEWEST_SPIKES * n)
 
 
-def poisson_dispersion(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
+def poisson_dispersion(summary: Summary) -> Outcome:
     r"""Test the counts in windows against a Poisson process by their dispersion, two-sided.
 
     .. math:: X = \sum_i (c_i - \bar c)^2 / \bar c = n_\mathrm{windows} \cdot \mathrm{FF}
@@ -99,10 +148,11 @@ def poisson_dispersion(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    statistic, pvalue : numpy.ndarray
-        float64 (n_units,); NaN for silent units, for a single window, and where the N spikes in the
-        n windows are too few for :math:`\chi^2` (N < 20 or N² < 20 n; simulated sizes of the 5 %
-        test above that: 3.5 % to 6 % close to the limits, 5 % elsewhere).
+    Outcome
+        The effect is X / (n_windows − 1), variance over mean of the counts. NaN for silent units, for a
+        single window, and where the N spikes in the n windows are too few for :math:`\chi^2` (N < 20 or
+        N² < 20 n; simulated sizes of the 5 % test above that: 3.5 % to 6 % close to the limits, 5 %
+        elsewhere).
 
     References
     ----------
@@ -116,13 +166,20 @@ def poisson_dispersion(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
     >>> from ann2neo import Recording, SpikeRaster
     >>> dense = np.random.default_rng(0).random((2, 10_000)) < [[0.1], [0.5]]
     >>> summary = Recording({"relu": SpikeRaster.from_dense(dense)}).summarize(window=100)
-    >>> poisson_dispersion(summary)[1].round(2)
+    >>> poisson_dispersion(summary).pvalue.round(2)
     array([0.87, 0.  ])
     """
-    return _dispersion(summary, np.array(1.0), 1.0, _countable(summary, summary.sums.sum_counts))
+    sums = summary.sums
+    reason = _reasons(
+        len(sums.n_spikes),
+        (sums.n_spikes == 0, SILENT),
+        (sums.n_windows < 2, "fewer than two windows"),
+        (_too_few(summary, sums.sum_counts), "too few spikes"),
+    )
+    return _dispersion(summary, np.array(1.0), 1.0, reason)
 
 
-def binomial_dispersion(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
+def binomial_dispersion(summary: Summary) -> Outcome:
     r"""Test the counts in windows of W bins against a Bernoulli process, two-sided.
 
     .. math:: X = \sum_i \frac{(c_i - \bar c)^2}{\bar c (1 - \bar c / W)}
@@ -138,10 +195,10 @@ def binomial_dispersion(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    statistic, pvalue : numpy.ndarray
-        float64 (n_units,); NaN for silent and always-on units, for a single window, for windows of
-        one bin (which hold nothing beyond p), and where the spikes or the empty bins, N, in the n
-        windows are too few (N < 20 or N² < 20 n).
+    Outcome
+        The effect is X / (n_windows − 1), variance of the counts over that of independent bins. NaN for
+        silent and always-on units, for a single window, for windows of one bin (which hold nothing beyond
+        p), and where the spikes or the empty bins, N, in the n windows are too few (N < 20 or N² < 20 n).
 
     References
     ----------
@@ -154,14 +211,21 @@ def binomial_dispersion(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
     >>> from ann2neo import Recording, SpikeRaster
     >>> dense = np.random.default_rng(0).random((2, 10_000)) < [[0.1], [0.5]]
     >>> summary = Recording({"relu": SpikeRaster.from_dense(dense)}).summarize(window=100)
-    >>> binomial_dispersion(summary)[1].round(2)
+    >>> binomial_dispersion(summary).pvalue.round(2)
     array([0.54, 0.69])
     """
     sums, window = summary.sums, summary.window
     n_bins = np.maximum(1, sums.n_windows * window)  # a part of a presentation can have no whole window
-    rarer = np.minimum(sums.sum_counts, n_bins - sums.sum_counts)
-    usable = _countable(summary, rarer) & (window > 1)
-    return _dispersion(summary, 1 - sums.sum_counts / n_bins, 1 - 1 / max(window, 2), usable)
+    reason = _reasons(
+        len(sums.n_spikes),
+        (sums.n_spikes == 0, SILENT),
+        (sums.n_spikes == sums.n_bins, ALWAYS_ON),
+        (sums.n_windows < 2, "fewer than two windows"),
+        (window < 2, "windows of one bin"),
+        (_too_few(summary, sums.sum_counts), "too few spikes"),
+        (_too_few(summary, n_bins - sums.sum_counts), "too few bins without spike"),
+    )
+    return _dispersion(summary, 1 - sums.sum_counts / n_bins, 1 - 1 / max(window, 2), reason)
 
 
 def _by_blocks(function: Callable[[np.ndarray], np.ndarray], usable: np.ndarray) -> np.ndarray:
@@ -174,23 +238,29 @@ def _by_blocks(function: Callable[[np.ndarray], np.ndarray], usable: np.ndarray)
     return values
 
 
-def _has_spikes(summary: Summary) -> np.ndarray:
-    return summary.sums.n_spikes >= FEWEST_SPIKES_PER_TRIAL * summary.time.n_trials
+def _few_in_trials(summary: Summary) -> np.ndarray:
+    return summary.sums.n_spikes < FEWEST_SPIKES_PER_TRIAL * summary.time.n_trials
 
 
-def _has_intervals(summary: Summary) -> np.ndarray:
+def _no_intervals(summary: Summary) -> tuple[tuple[np.ndarray | bool, str], ...]:
+    """Return what every test of the histogram of intervals cannot do without."""
     sums = summary.sums
-    return _has_spikes(summary) & (sums.n_isis > 1) & (sums.isi_histogram is not None)
+    return (
+        (sums.isi_histogram is None, NO_HISTOGRAM),
+        (sums.n_spikes == 0, SILENT),
+        (_few_in_trials(summary), "too few spikes in a trial"),
+        (sums.n_isis < 2, "too few intervals"),
+    )
 
 
-def exponential_isi(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
+def exponential_isi(summary: Summary) -> Outcome:
     r"""Test the intervals against a Poisson process: Kolmogorov–Smirnov distance to exponential.
 
     .. math:: D = \sup_t \left| \hat F(t) - (1 - e^{-t / \bar I}) \right|
 
     is exact for intervals of whole bins. Because the mean is estimated (Lilliefors), the p-value is
     that of Stephens' :math:`D^* = (D - 0.2/n)(\sqrt n + 0.26 + 0.5/\sqrt n)`, whose null is nearly
-    the same for every number n of intervals: see :func:`exponential_pvalue`. A Poisson process
+    the same for every number n of intervals: see :func:`ann2neo.nulls.exponential_pvalue`. A Poisson process
     observed in short bins gives uniform p-values: 5 % are below 0.05 while p √n is about 0.15 at
     most, 12 % at 0.7. Intervals in longer bins are not exponential, and with enough of them a
     memoryless unit is rejected: the test is only half of a pair with :func:`geometric_isi`.
@@ -202,11 +272,11 @@ def exponential_isi(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    statistic, pvalue : numpy.ndarray
-        float64 (n_units,); NaN for silent units, for less than 10 spikes per trial (intervals end
-        with their trial, so the long ones would be missed), and for mean intervals above
-        ``LONGEST_ISI`` bins. Only t ≤ ``LONGEST_ISI`` is compared, as longer intervals are not told
-        apart; D is rarely reached beyond, and the simulated size of the 5 % test stays 5 %.
+    Outcome
+        Statistic and effect are D. NaN for silent units, for less than 10 spikes per trial (intervals end
+        with their trial, so the long ones would be missed), and for mean intervals above ``LONGEST_ISI``
+        bins. Only t ≤ ``LONGEST_ISI`` is compared, as longer intervals are not told apart; D is rarely
+        reached beyond, and the simulated size of the 5 % test stays 5 %.
 
     References
     ----------
@@ -222,13 +292,17 @@ def exponential_isi(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
     >>> from ann2neo import Recording, SpikeRaster
     >>> dense = np.random.default_rng(0).random((2, 10_000)) < [[0.1], [0.5]]
     >>> summary = Recording({"relu": SpikeRaster.from_dense(dense)}).summarize(window=100)
-    >>> exponential_isi(summary)[1].round(2)
+    >>> exponential_isi(summary).pvalue.round(2)
     array([0., 0.])
     """
     sums = summary.sums
-    # the mean, unlike the fraction of longer intervals, is independent of D under the null (Basu):
-    # to choose by it does not bias the test
-    short = sums.sum_isi <= LONGEST_ISI * sums.n_isis
+    reason = _reasons(
+        len(sums.n_spikes),
+        *_no_intervals(summary),
+        # the mean, unlike the fraction of longer intervals, is independent of D under the null (Basu):
+        # to choose by it does not bias the test
+        (sums.sum_isi > LONGEST_ISI * sums.n_isis, "intervals too long"),
+    )
     edges = np.arange(1, LONGEST_ISI + 1)
 
     def distance(rows: np.ndarray) -> np.ndarray:
@@ -239,77 +313,11 @@ def exponential_isi(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
         before = np.pad(ecdf[:, :-1], ((0, 0), (1, 0)))
         return np.maximum(np.abs(ecdf - cdf), np.abs(cdf - before)).max(axis=1)
 
-    statistic = _by_blocks(distance, _has_intervals(summary) & short)
-    return statistic, exponential_pvalue(statistic, sums.n_isis)
+    statistic = _by_blocks(distance, reason == 0)
+    return Outcome(statistic, exponential_pvalue(statistic, sums.n_isis), statistic, reason)
 
 
-def _stephens(distance: np.ndarray, n: np.ndarray | int) -> np.ndarray:
-    return (distance - 0.2 / n) * (np.sqrt(n) + 0.26 + 0.5 / np.sqrt(n))
-
-
-NULL_SIZES = (10, 50, 400)
-"""Numbers of intervals for which the null distribution of D* is drawn."""
-
-TAIL_FROM = 0.01
-TAIL_VARIANCE = 0.149192407  # of √n (F̂ − F) where it is largest, at F = 0.34
-
-
-@cache
-def _exponential_null(n: int, n_samples: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
-    """Draw D* of samples of n exponential intervals: its sorted values and their p-values."""
-    intervals = np.sort(np.random.default_rng(n).exponential(size=(n_samples, n)), axis=1)
-    cdf = -np.expm1(-intervals / intervals.mean(axis=1, keepdims=True))
-    ecdf = np.arange(n + 1) / n
-    distance = np.maximum(cdf - ecdf[:-1], ecdf[1:] - cdf).max(axis=1)
-    return np.sort(_stephens(distance, n)), 1 - (np.arange(n_samples) + 0.5) / n_samples
-
-
-def _exceeding(d: np.ndarray, n: int) -> np.ndarray:
-    values, pvalues = _exponential_null(n)
-    tail_from = np.quantile(values, 1 - TAIL_FROM)
-    tail = TAIL_FROM * np.exp((tail_from**2 - np.maximum(d, tail_from) ** 2) / (2 * TAIL_VARIANCE))
-    return np.where(d > tail_from, tail, np.interp(d, values, pvalues))
-
-
-def exponential_pvalue(distance: np.ndarray, n: np.ndarray) -> np.ndarray:
-    r"""Return the p-value of a Kolmogorov–Smirnov distance to the exponential of the same mean.
-
-    Down to p = 0.01 it is interpolated in simulated values of Stephens' D*, 20 000 for each of three
-    numbers of intervals. Beyond, where many tests need p-values that no simulation reaches, it is
-    continued by the tail of the limiting Gaussian process,
-
-    .. math:: p \propto e^{-D^{*2} / 2 \sigma^2}, \quad
-              \sigma^2 = \max_s \, s (1 - s) - \big((1 - s) \ln(1 - s)\big)^2 = 0.1492
-
-    Parameters
-    ----------
-    distance : numpy.ndarray
-        float64 (n_units,), D; NaN gives NaN.
-    n : numpy.ndarray
-        int64 (n_units,), number of intervals.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64 (n_units,).
-
-    Examples
-    --------
-    >>> exponential_pvalue(np.array([0.05, 0.11, 0.3]), np.array([100, 100, 100])).round(3)
-    array([0.891, 0.042, 0.   ])
-    """
-    n = np.maximum(n, 1)
-    d = _stephens(np.asarray(distance, np.float64), n)
-    of_sizes = np.stack([_exceeding(d, size) for size in NULL_SIZES])
-    # what is left of n in D* goes about as its logarithm
-    position = np.interp(np.log(n), np.log(NULL_SIZES), np.arange(len(NULL_SIZES)))
-    below = np.minimum(position.astype(np.int64), len(NULL_SIZES) - 2)
-    unit = np.arange(len(d))
-    lower, upper = of_sizes[below, unit], of_sizes[below + 1, unit]
-    return lower + (upper - lower) * (position - below)
-
-
-def geometric_isi(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
+def geometric_isi(summary: Summary) -> Outcome:
     r"""Test the intervals against a Bernoulli process: chi-square distance to geometric.
 
     Intervals are counted in J cells of w bins each and one open cell for the longer ones, as
@@ -331,10 +339,10 @@ def geometric_isi(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    statistic, pvalue : numpy.ndarray
-        float64 (n_units,); NaN for silent and always-on units, for less than 10 spikes per trial
-        (intervals end with their trial, so the long ones would be missed), and for too few
-        intervals.
+    Outcome
+        The effect is √((Y − J) / n), 0 for Y < J: Cohen's w, less what chance gives. NaN for silent and
+        always-on units, for less than 10 spikes per trial (intervals end with their trial, so the long
+        ones would be missed), and for too few intervals.
 
     Notes
     -----
@@ -354,7 +362,7 @@ def geometric_isi(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
     >>> from ann2neo import Recording, SpikeRaster
     >>> dense = np.random.default_rng(0).random((2, 10_000)) < [[0.1], [0.5]]
     >>> summary = Recording({"relu": SpikeRaster.from_dense(dense)}).summarize(window=100)
-    >>> geometric_isi(summary)[1].round(2)
+    >>> geometric_isi(summary).pvalue.round(2)
     array([0.05, 0.73])
     """
     from scipy.stats import chi2
@@ -363,7 +371,13 @@ def geometric_isi(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(divide="ignore", invalid="ignore"):
         p = sums.n_isis / sums.sum_isi
     width, n_cells = _cells(p, sums.n_isis)
-    usable = _has_intervals(summary) & (n_cells >= 1)
+    reason = _reasons(
+        len(p),
+        *_no_intervals(summary),
+        (sums.n_spikes == sums.n_bins, ALWAYS_ON),
+        (n_cells < 1, "too few intervals"),
+    )
+    usable = reason == 0
     statistic = np.full(len(p), np.nan)
     for w in np.unique(width[usable]):
 
@@ -373,7 +387,8 @@ def geometric_isi(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
 
         chosen = usable & (width == w)
         statistic[chosen] = _by_blocks(chi_square, chosen)[chosen]
-    return statistic, chi2.sf(statistic, np.maximum(n_cells, 1))
+    beyond_chance = np.maximum(0.0, statistic - n_cells) / np.maximum(sums.n_isis, 1)
+    return Outcome(statistic, chi2.sf(statistic, np.maximum(n_cells, 1)), np.sqrt(beyond_chance), reason)
 
 
 def _cells(p: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -411,7 +426,71 @@ def _rao_robson(histogram: np.ndarray, p: np.ndarray, w: int, n_cells: np.ndarra
     return pearson + score**2 / (n * (whole - (1 - beyond) / ((1 - q) ** 2 * q)))
 
 
-def runs(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
+def rescaled_isi(summary: Summary) -> Outcome:
+    r"""Test the intervals against a Bernoulli process by discrete-time rescaling.
+
+    An interval of l bins becomes, with :math:`q = -\ln(1 - \hat p)` and r uniform between 0 and 1,
+
+    .. math:: \xi = q (l - 1) - \ln\big(1 - r (1 - e^{-q})\big), \quad
+              D = \sup_\xi \left| \hat F(\xi) - (1 - e^{-\xi}) \right|
+
+    which a Bernoulli process makes exponential of mean one, also where bins are not short. At whole bins,
+    F̂ is the same for any draw of r. D is compared there, which leaves nothing to chance. The p-value,
+    :func:`ann2neo.nulls.rescaled_pvalue`, allows for p having been estimated from the mean of the intervals
+    themselves. A Bernoulli process, and a Poisson process in short bins, give uniform p-values.
+
+    Parameters
+    ----------
+    summary : Summary
+        Statistics of the units.
+
+    Returns
+    -------
+    Outcome
+        Statistic and effect are D. NaN for silent and always-on units, for less than 10 spikes per trial
+        (intervals end with their trial, so the long ones would be missed), for mean intervals above
+        ``LONGEST_ISI`` bins, and for fewer than 20 intervals or than 20 longer than one bin.
+
+    References
+    ----------
+    R. Haslinger, G. Pipa and E. Brown (2010), Discrete time rescaling theorem: determining goodness of fit
+    for discrete time statistical models of neural spiking, Neural Computation 22. There the rate is given;
+    with one that is estimated, plain Kolmogorov–Smirnov p-values would be too large.
+
+    Examples
+    --------
+    A memoryless unit, and one that rests for two bins after each spike:
+
+    >>> from ann2neo import Recording, SpikeRaster
+    >>> dense = np.random.default_rng(1).random((2, 3000)) < 0.3
+    >>> for i in np.flatnonzero(dense[1]):
+    ...     dense[1, i + 1 : i + 3] &= not dense[1, i]
+    >>> rescaled_isi(Recording({"relu": SpikeRaster.from_dense(dense)}).summarize()).pvalue.round(2)
+    array([0.93, 0.  ])
+    """
+    sums = summary.sums
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = sums.n_isis / sums.sum_isi
+        longer = sums.n_isis * (1 - p)
+    reason = _reasons(
+        len(p),
+        *_no_intervals(summary),
+        (sums.n_spikes == sums.n_bins, ALWAYS_ON),
+        (sums.sum_isi > LONGEST_ISI * sums.n_isis, "intervals too long"),
+        (np.fmin(sums.n_isis, longer) < FEWEST_LONGER, "too few intervals"),
+    )
+    edges = np.arange(1, LONGEST_ISI + 1)
+
+    def distance(rows: np.ndarray) -> np.ndarray:
+        assert sums.isi_histogram is not None
+        ecdf = np.cumsum(sums.isi_histogram[rows, :-1], axis=1) / sums.n_isis[rows, None]
+        return np.abs(ecdf + np.expm1(edges * np.log1p(-p[rows, None]))).max(axis=1)
+
+    statistic = _by_blocks(distance, reason == 0)
+    return Outcome(statistic, rescaled_pvalue(statistic, sums.n_isis, p), statistic, reason)
+
+
+def runs(summary: Summary) -> Outcome:
     r"""Test the order of bins with and without spike for independence: Wald and Wolfowitz, two-sided.
 
     .. math:: Z = \frac{T - m \mu}{\sqrt{\mathrm{Var}(T)}}, \quad \mu = \frac{2 k (n - k)}{n (n - 1)}
@@ -434,9 +513,9 @@ def runs(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    statistic, pvalue : numpy.ndarray
-        float64 (n_units,); NaN where the bins with spike, or those without, N, are too few among the n for
-        a normal distribution (N² < 20 n).
+    Outcome
+        The effect is 1 − T / (m μ), the correlation of adjacent bins: 0 for independent ones. NaN where the
+        bins with spike, or those without, N, are too few among the n for a normal distribution (N² < 20 n).
 
     References
     ----------
@@ -450,7 +529,7 @@ def runs(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
     >>> from ann2neo import Recording, SpikeRaster
     >>> once = np.random.default_rng(0).random((1, 1000)) < 0.4
     >>> dense = np.concatenate([once, once[:, :500].repeat(2, axis=1)])
-    >>> runs(Recording({"relu": SpikeRaster.from_dense(dense)}).summarize())[1].round(2)
+    >>> runs(Recording({"relu": SpikeRaster.from_dense(dense)}).summarize()).pvalue.round(2)
     array([0.53, 0.  ])
     """
     from scipy.stats import norm
@@ -464,12 +543,20 @@ def runs(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
         variance = m * differ * (1 - differ) + 2 * shared * (differ / 2 - differ**2)
         variance += (m * (m - 1) - 2 * shared) * (both_differ - differ**2)
         z = (sums.n_transitions - m * differ) / np.sqrt(variance)
-    rarer = np.minimum(k, n - k)
-    statistic = np.where((rarer**2 >= FEWEST_SPIKES * n) & (n > 3), z, np.nan)
-    return statistic, 2 * norm.sf(np.abs(statistic))
+        correlation = 1 - sums.n_transitions / (m * differ)
+    reason = _reasons(
+        len(n),
+        (k == 0, SILENT),
+        (k == n, ALWAYS_ON),
+        ((k**2 < FEWEST_SPIKES * n) | (n <= 3), "too few spikes"),
+        ((n - k) ** 2 < FEWEST_SPIKES * n, "too few bins without spike"),
+        (m == 0, "no adjacent bins"),
+    )
+    statistic, effect = np.where(reason == 0, (z, correlation), np.nan)
+    return Outcome(statistic, 2 * norm.sf(np.abs(statistic)), effect, reason)
 
 
-def serial_correlation(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
+def serial_correlation(summary: Summary) -> Outcome:
     r"""Test adjacent intervals for correlation, two-sided.
 
     .. math:: Z = \frac{r + 1/n}{\sqrt{\mathrm{Var}(r)}}, \quad
@@ -489,9 +576,9 @@ def serial_correlation(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    statistic, pvalue : numpy.ndarray
-        float64 (n_units,); NaN for intervals that do not vary, for less than 10 spikes per trial, and for
-        less than ``FEWEST_PAIRS`` pairs.
+    Outcome
+        The effect is r + 1/n: 0 for independent intervals. NaN for intervals that do not vary, for less than
+        10 spikes per trial, and for less than ``FEWEST_PAIRS`` pairs.
 
     References
     ----------
@@ -504,7 +591,7 @@ def serial_correlation(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
     >>> from ann2neo import Recording, SpikeRaster
     >>> dense = np.random.default_rng(0).random((2, 3000)) < 0.2
     >>> dense[1] = [i % 9 in (0, 2 + i // 9 % 3) for i in range(3000)]
-    >>> serial_correlation(Recording({"relu": SpikeRaster.from_dense(dense)}).summarize())[1].round(2)
+    >>> serial_correlation(Recording({"relu": SpikeRaster.from_dense(dense)}).summarize()).pvalue.round(2)
     array([0.23, 0.  ])
     """
     from scipy.stats import norm
@@ -513,10 +600,17 @@ def serial_correlation(summary: Summary) -> tuple[np.ndarray, np.ndarray]:
     n, m = (each.astype(np.float64) for each in (sums.n_isis, sums.n_isi_pairs))
     with np.errstate(divide="ignore", invalid="ignore"):
         at_ends = (4 / m - 2 * (n - m) / m**2 - 4 / n) / cv_isi(sums) ** 2
-        z = (serial_correlation_isi(sums) + 1 / n) / np.sqrt(1 / m + at_ends)
-    usable = (sums.n_isi_pairs >= FEWEST_PAIRS) & _has_spikes(summary)
-    statistic = np.where(usable, z, np.nan)
-    return statistic, 2 * norm.sf(np.abs(statistic))
+        correlation = serial_correlation_isi(sums) + 1 / n
+        z = correlation / np.sqrt(1 / m + at_ends)
+    reason = _reasons(
+        len(n),
+        (sums.n_spikes == 0, SILENT),
+        (_few_in_trials(summary), "too few spikes in a trial"),
+        (m < FEWEST_PAIRS, "too few intervals"),
+        (~np.isfinite(z), "intervals all alike"),
+    )
+    statistic, effect = np.where(reason == 0, (z, correlation), np.nan)
+    return Outcome(statistic, 2 * norm.sf(np.abs(statistic)), effect, reason)
 
 
 TESTS = (
@@ -525,6 +619,7 @@ TESTS = (
         "poisson",
         "counts",
         "dispersion of the counts in windows, against Poisson",
+        "variance over mean of the counts: 1",
         poisson_dispersion,
     ),
     GoodnessOfFit(
@@ -532,6 +627,7 @@ TESTS = (
         "bernoulli",
         "counts",
         "dispersion of the counts in windows, against binomial",
+        "variance of the counts over that of independent bins: 1",
         binomial_dispersion,
     ),
     GoodnessOfFit(
@@ -539,6 +635,7 @@ TESTS = (
         "poisson",
         "ISIs",
         "Kolmogorov–Smirnov distance of the intervals to an exponential",
+        "that distance: 0",
         exponential_isi,
     ),
     GoodnessOfFit(
@@ -546,13 +643,23 @@ TESTS = (
         "bernoulli",
         "ISIs",
         "chi-square distance of the intervals to a geometric",
+        "Cohen's w: 0",
         geometric_isi,
+    ),
+    GoodnessOfFit(
+        "rescaled_isi",
+        "bernoulli",
+        "scaled",
+        "Kolmogorov–Smirnov distance of the intervals, rescaled in discrete time, to an exponential",
+        "that distance: 0",
+        rescaled_isi,
     ),
     GoodnessOfFit(
         "runs",
         "bernoulli",
         "runs",
         "number of runs of bins with and without spike, against any order of them",
+        "correlation of adjacent bins: 0",
         runs,
     ),
     GoodnessOfFit(
@@ -560,6 +667,7 @@ TESTS = (
         "renewal",
         "pairs",
         "correlation of adjacent intervals, against none",
+        "correlation of adjacent intervals: 0",
         serial_correlation,
     ),
 )

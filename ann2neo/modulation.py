@@ -1,15 +1,19 @@
-"""Rates that follow what is shown, or change over trials: a Bernoulli process of one rate a group of bins."""
+"""Rates that follow what is shown, or change over trials: memoryless processes, a rate for each group."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .goodness_of_fit import qvalue
-from .raster import SpikeRaster
+from .likelihood import PROCESSES, criteria, log_likelihood
+from .raster import PseudoTime, SpikeRaster
 from .recording import Recording
+from .summary import Summary
 
 if TYPE_CHECKING:
     import neo
@@ -24,35 +28,39 @@ FEWEST_EXPECTED = 5
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ModulatedFit:
-    """The Bernoulli process of one rate, and that of one rate a group of bins, fitted to each unit.
+    """Memoryless processes of one rate, and of one rate a group of bins, fitted to each unit.
 
-    Made by :meth:`Recording.fit_modulated`.
+    Made by :meth:`Recording.fit_modulated` and :func:`fit_groups`.
 
     Parameters
     ----------
     units : pandas.DataFrame
-        One row a unit: ``layer, unit, channel, y, x, n_spikes, activation_probability``;
+        One row a unit: the columns of ``recording.units``; ``n_spikes, activation_probability``;
         ``modulation_statistic, modulation_pvalue, modulation_qvalue``, see :func:`fit_modulated`;
-        ``eta_squared`` and ``epsilon_squared``; and for each of ``bernoulli`` and ``modulated`` (process)
-        ``_log_likelihood``, ``_aic`` and ``_bic``.
+        ``eta_squared`` and ``epsilon_squared``; and for each of ``poisson``, ``bernoulli``,
+        ``modulated_poisson`` and ``modulated_bernoulli`` (process) ``_log_likelihood``, ``_aic`` and
+        ``_bic``.
     rates : pandas.DataFrame
         One row a unit, in the same order, and one column a group: the spike probability in its bins.
-    recording : Recording
-        What was fitted.
-    by : {"labels", "trials"}
+    by : str
         What the groups are.
+    recording : Recording, optional
+        What was fitted; none, if it was summaries.
     """
 
     units: pd.DataFrame
     rates: pd.DataFrame
-    recording: Recording
     by: str
+    recording: Recording | None = None
 
-    def simulate(self, seed: int = 0) -> neo.Block:
+    def simulate(self, process: str = "bernoulli", seed: int = 0) -> neo.Block:
         """Draw surrogate trains of the same rates by group, in the same order of stimuli and trials.
 
         Parameters
         ----------
+        process : {"bernoulli", "poisson"}
+            ``"bernoulli"``: spikes at bin centres, independently in each bin. ``"poisson"``: trains in
+            continuous time, of a rate that is constant within bins; drawn when first used.
         seed : int
             The same seed gives the same trains.
 
@@ -60,7 +68,13 @@ class ModulatedFit:
         -------
         neo.Block
             As of :meth:`Recording.to_neo`, with the stimuli of the fitted recording; annotated with
-            ``surrogate``, ``process`` and ``seed``.
+            ``surrogate``, ``process`` and ``seed``. To make Poisson trains a recording,
+            ``Recording.from_neo`` needs a bin size.
+
+        Raises
+        ------
+        ValueError
+            If the process is unknown, or summaries were fitted, which do not know the order of stimuli.
 
         Examples
         --------
@@ -72,26 +86,41 @@ class ModulatedFit:
         >>> Recording.from_neo(surrogate).rasters["relu"].counts.tolist()
         [50, 0]
         """
+        if process not in PROCESSES:
+            raise ValueError(f"process={process!r}: give one of {PROCESSES}")
+        if self.recording is None:
+            raise ValueError(
+                "simulate needs an order of stimuli, which summaries do not keep: fit a recording, "
+                "recording.fit_modulated()"
+            )
         rng = np.random.default_rng(seed)
         group = _group_of_bins(self.recording, self.by)[1]
         rates, first, rasters = self.rates.to_numpy(), 0, {}
         for layer, raster in self.recording.rasters.items():
-            packed = np.empty((raster.n_units, -(-raster.n_bins // 8)), np.uint8)
-            for rows, dense in raster.blocks():
-                p = rates[first + rows.start : first + rows.stop]
-                packed[rows] = np.packbits(rng.random(dense.shape) < p[:, group], axis=1)
+            packed = np.zeros((raster.n_units, -(-raster.n_bins // 8)), np.uint8)
+            if process == "bernoulli":
+                for rows, dense in raster.blocks():
+                    p = rates[first + rows.start : first + rows.stop]
+                    packed[rows] = np.packbits(rng.random(dense.shape) < p[:, group], axis=1)
             unknown = np.full(raster.n_units, np.nan)
             rasters[layer] = SpikeRaster(packed, raster.time, raster.units, raster.shape, unknown)
             first += raster.n_units
-        annotations = {"surrogate": True, "process": f"bernoulli, a rate for each of {self.by}", "seed": seed}
-        return Recording(rasters, self.recording.stimuli, annotations).to_neo()
+        annotations = {
+            "surrogate": True,
+            "process": f"{process}, a rate for each of {self.by}",
+            "seed": int(seed),
+        }
+        block = Recording(rasters, self.recording.stimuli, annotations).to_neo()
+        if process == "poisson":
+            _fill_with_poisson(block, rates, group, self.recording.time, seed)
+        return block
 
     def __repr__(self) -> str:
         return f"ModulatedFit({len(self.units)} units, {self.rates.shape[1]} rates by {self.by})"
 
 
 def fit_modulated(recording: Recording, by: str = "labels") -> ModulatedFit:
-    r"""Fit a Bernoulli process to each unit whose rate depends on the class shown, or on the trial.
+    r"""Fit memoryless processes to each unit whose rate depends on the class shown, or on the trial.
 
     With k spikes in n bins, of which :math:`k_g` of :math:`n_g` in group g, the rates are
     :math:`p = k / n` and :math:`p_g = k_g / n_g`, and that they are all one is tested by Pearson's
@@ -109,7 +138,7 @@ def fit_modulated(recording: Recording, by: str = "labels") -> ModulatedFit:
     Parameters
     ----------
     recording : Recording
-        The spikes. Summaries keep no spikes by class: this needs a recording.
+        The spikes. Of summaries, give :func:`fit_groups` one for each class or trial.
     by : {"labels", "trials"}
         What bins are grouped by.
 
@@ -124,8 +153,8 @@ def fit_modulated(recording: Recording, by: str = "labels") -> ModulatedFit:
 
     Notes
     -----
-    Log-likelihoods are natural ones, of a spike or none in each bin; AIC = 2 · parameters − 2 ln L, BIC =
-    ln(n) · parameters − 2 ln L, of 1 and of G parameters. Statistics are NaN for silent and always-on units,
+    Likelihoods, AIC and BIC are those of :mod:`ann2neo.likelihood`, of 1 and of G parameters. Statistics are
+    NaN for silent and always-on units,
     p-values also where ``FEWEST_EXPECTED`` spikes (or bins without) a group are not reached on average.
 
     References
@@ -152,20 +181,72 @@ def fit_modulated(recording: Recording, by: str = "labels") -> ModulatedFit:
     0             0.48               0.00
     1             0.00               0.31
     """
+    names, group = _group_of_bins(recording, by)
+    counts = _counts(recording, group, len(names))
+    of_group = np.bincount(group, minlength=len(names))
+    return ModulatedFit(*_fit(recording.units, counts, of_group, list(names)), by, recording)
+
+
+def fit_groups(summaries: Mapping[Any, Summary], by: str = "groups") -> ModulatedFit:
+    """Fit one rate a group to each unit, as :func:`fit_modulated`, where no spikes are kept.
+
+    Parameters
+    ----------
+    summaries : mapping
+        Group → its summary, with the same units in all. Rates do not depend on the order of stimuli, so
+        the classes can be shown one after the other, each into a summary of its own; the parts of a merged
+        summary are trials.
+    by : str
+        What the groups are, in a word.
+
+    Returns
+    -------
+    ModulatedFit
+        Without ``recording``: it cannot simulate.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two groups, one is without bins, or their units differ.
+
+    Examples
+    --------
+    A network of random weights, and two classes of stimuli, of which one is the stronger:
+
+    >>> import torch, ann2neo
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU())
+    >>> of_class = {name: torch.randn(500, 3) * size for name, size in (("weak", 0.1), ("strong", 5.0))}
+    >>> summaries = {name: ann2neo.summarize(model, stimuli) for name, stimuli in of_class.items()}
+    >>> fit_groups(summaries, "classes")
+    ModulatedFit(4 units, 2 rates by classes)
+    """
+    if len(summaries) < 2:
+        raise ValueError(f"summaries of {list(summaries)}: rates need two groups or more")
+    name, first = next(iter(summaries.items()))
+    places = first.places
+    for other, summary in summaries.items():
+        if not summary.n_bins:
+            raise ValueError(f"the summary of {other!r} has no bins: show it stimuli, or leave it out")
+        if not summary.places.equals(places):
+            raise ValueError(
+                f"the summary of {other!r} has other units than that of {name!r}, or other thresholds: "
+                f"{len(summary.places)} of {summary.shapes}, not {len(places)} of {first.shapes}"
+            )
+    counts = np.stack([summary.sums.n_spikes for summary in summaries.values()], axis=1)
+    n_bins = np.array([summary.n_bins for summary in summaries.values()])
+    return ModulatedFit(*_fit(places, counts, n_bins, list(summaries)), by)
+
+
+def _fit(
+    places: pd.DataFrame, counts: np.ndarray, of_group: np.ndarray, names: list[Any]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tables of units and of rates, from spikes (n_units, n_groups) in bins (n_groups,)."""
     import pandas as pd
-    from scipy.special import xlog1py, xlogy
     from scipy.stats import chi2
 
-    names, group = _group_of_bins(recording, by)
-    n, n_groups = recording.n_bins, len(names)
-    of_group = np.bincount(group, minlength=n_groups)
-    counts = _counts(recording, group, n_groups)
+    n, n_groups = int(of_group.sum()), len(of_group)
     k = counts.sum(axis=1)
     p, rates = k / n, counts / of_group
-
-    def log_likelihood(k: np.ndarray, n: np.ndarray | int, p: np.ndarray) -> np.ndarray:
-        return xlogy(k, p) + xlog1py(n - k, -p)
-
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = (of_group * (rates - p[:, None]) ** 2).sum(axis=1) / (p * (1 - p))
     eta_squared = statistic / n
@@ -180,15 +261,47 @@ def fit_modulated(recording: Recording, by: str = "labels") -> ModulatedFit:
         "eta_squared": eta_squared,
         "epsilon_squared": 1 - (1 - eta_squared) * (n - 1) / (n - n_groups) if n > n_groups else np.nan,
     }
-    for process, fitted, n_parameters in (
-        ("bernoulli", log_likelihood(k, n, p), 1),
-        ("modulated", log_likelihood(counts, of_group, rates).sum(axis=1), n_groups),
-    ):
-        columns[f"{process}_log_likelihood"] = fitted
-        columns[f"{process}_aic"] = 2 * n_parameters - 2 * fitted
-        columns[f"{process}_bic"] = np.log(n) * n_parameters - 2 * fitted
-    units = recording.units.drop(columns="threshold").assign(**columns)
-    return ModulatedFit(units, pd.DataFrame(rates, columns=names), recording, by)
+    for process in PROCESSES:
+        columns |= criteria(process, log_likelihood(process, k, n, p), 1, n)
+    for process in PROCESSES:
+        by_group = log_likelihood(process, counts, of_group, rates).sum(axis=1)
+        columns |= criteria(f"modulated_{process}", by_group, n_groups, n)
+    return places.assign(**columns), pd.DataFrame(rates, columns=names)
+
+
+def _fill_with_poisson(
+    block: neo.Block, rates: np.ndarray, group: np.ndarray, time: PseudoTime, seed: int
+) -> None:
+    """Replace the trains of a block by trains in continuous time that are drawn when they are first used."""
+    import quantities as pq
+
+    from .description import HEADER
+    from .lazy import LazySpikeTrainList, spiketrain_view
+
+    # spikes are not at bin centres: without this, from_neo will ask for a bin size
+    del block.annotations[HEADER]
+    edges = time.trial_edges
+
+    def fill(trial: int, segment: neo.Segment) -> None:
+        models = segment.spiketrains
+        bins = slice(edges[trial], edges[trial + 1])
+        t_start, t_stop = (edges[trial + i] * time.bin_size * pq.ms for i in (0, 1))
+
+        @cache
+        def make(i: int) -> neo.SpikeTrain:
+            # a stream for each train makes the order of use irrelevant
+            rng = np.random.default_rng([seed, trial, i])
+            n_spikes = rng.poisson(rates[i, group[bins]])
+            # given their number, the spikes of a constant rate are anywhere in their bin
+            at = np.repeat(np.arange(bins.start, bins.stop), n_spikes) + rng.random(n_spikes.sum())
+            train = spiketrain_view(np.sort(at) * time.bin_size, t_start, t_stop, segment)
+            train.name, train.annotations = models[i].name, models[i].annotations
+            return train
+
+        segment.spiketrains = LazySpikeTrainList(len(models), make, segment)
+
+    for trial, segment in enumerate(block.segments):
+        fill(trial, segment)
 
 
 def _group_of_bins(recording: Recording, by: str) -> tuple[np.ndarray, np.ndarray]:

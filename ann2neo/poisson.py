@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .goodness_of_fit import TESTS, qvalue
+from .goodness_of_fit import REASONS, TESTS, qvalue
+from .likelihood import PROCESSES, criteria, log_likelihood
 from .raster import UNITS_AT_ONCE, PseudoTime, SpikeRaster
 from .recording import Recording
 from .summary import Summary
@@ -17,9 +18,6 @@ from .summary import Summary
 if TYPE_CHECKING:
     import neo
     import pandas as pd
-
-PROCESSES = ("poisson", "bernoulli")
-"""The memoryless processes: in continuous time, and in bins of at most one spike."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -33,9 +31,13 @@ class PoissonFit:
     units : pandas.DataFrame
         One row a unit: the columns of ``summary.places``; ``n_spikes``; ``rate``, the
         maximum-likelihood rate of a Poisson process in Hz; ``activation_probability``, that of a
-        Bernoulli process; and for each of :data:`TESTS` ``<test>_statistic``, ``<test>_pvalue``,
-        ``<test>_qvalue``. NaN where a test cannot be made: silent units, whose train says nothing
-        of any process but rate 0, and units with too few spikes.
+        Bernoulli process; of both, ``poisson`` and ``bernoulli``, ``<process>_log_likelihood``, ``_aic`` and
+        ``_bic``; and for each of :data:`TESTS` ``<test>_statistic``, ``_pvalue``, ``_qvalue`` and
+        ``_effect``. NaN where a test cannot be made: silent units, whose train says nothing of any process
+        but rate 0, and units with too few spikes.
+    reasons : pandas.DataFrame
+        One row a unit, one column a test: why it could not be made, one of
+        :data:`ann2neo.goodness_of_fit.REASONS`, empty where it could.
     shapes : mapping of str to tuple of int
         Shape of each layer's activation in one bin.
     time : PseudoTime
@@ -60,6 +62,7 @@ class PoissonFit:
     """
 
     units: pd.DataFrame
+    reasons: pd.DataFrame
     shapes: Mapping[str, tuple[int, ...]]
     time: PseudoTime
     alpha: float = 0.05
@@ -68,9 +71,9 @@ class PoissonFit:
     def layers(self) -> pd.DataFrame:
         """One row a layer and one, named ``network``, for all units together.
 
-        ``n_units``, and for each of :data:`TESTS` ``<test>_tested``, the units with a p-value, and
-        ``<test>_rejected``, the fraction of these with a q-value below ``alpha`` (NaN if there are
-        none).
+        ``n_units``, and for each of :data:`TESTS` ``<test>_tested``, the units with a p-value;
+        ``<test>_rejected``, the fraction of these with a q-value below ``alpha``; and ``<test>_effect``,
+        their mean effect size (both NaN if there are none).
         """
         import pandas as pd
 
@@ -83,7 +86,35 @@ class PoissonFit:
             qvalues = units[f"{test.name}_qvalue"].dropna()
             row[f"{test.name}_tested"] = len(qvalues)
             row[f"{test.name}_rejected"] = (qvalues < self.alpha).mean()
+            row[f"{test.name}_effect"] = units[f"{test.name}_effect"].mean()
         return row
+
+    @cached_property
+    def untested(self) -> pd.DataFrame:
+        """Why units were not tested: one row a test and reason, with ``n_units`` of the network.
+
+        Examples
+        --------
+        >>> from ann2neo.raster import SpikeRaster
+        >>> from ann2neo.recording import Recording
+        >>> raster = SpikeRaster.from_dense([[0] * 50, [1] * 50, [0] * 49 + [1]])
+        >>> fit = Recording({"relu": raster}).summarize(window=10).fit_poisson()
+        >>> fit.untested.query("test == 'runs'")
+            test          reason  n_units
+        13  runs          silent        1
+        14  runs       always on        1
+        15  runs  too few spikes        1
+        """
+        import pandas as pd
+
+        counts = ((test, self.reasons[test].value_counts(sort=False)) for test in self.reasons)
+        rows = [
+            {"test": test, "reason": why, "n_units": n}
+            for test, of_test in counts
+            for why, n in of_test.items()
+            if why and n
+        ]
+        return pd.DataFrame(rows, columns=["test", "reason", "n_units"])
 
     def simulate(self, process: str = "poisson", n_bins: int | None = None, seed: int = 0) -> neo.Block:
         """Draw surrogate spike trains from the fitted processes.
@@ -193,9 +224,9 @@ def fit(summary: Summary, alpha: float = 0.05) -> PoissonFit:
     r"""Fit a Poisson and a Bernoulli process to each unit and test how well they fit.
 
     The maximum-likelihood rate is spikes over duration, :math:`\hat\lambda = N / T`, and the spike
-    probability spikes over bins. q-values are p-values adjusted by Benjamini and Hochberg's
-    procedure over all units of the network that could be tested, for each of :data:`TESTS` by
-    itself.
+    probability spikes over bins, :math:`\hat p = N / n`. Likelihoods, AIC and BIC are those of
+    :mod:`ann2neo.likelihood`. q-values are p-values adjusted by Benjamini and Hochberg's procedure over all
+    units of the network that could be tested, for each of :data:`TESTS` by itself.
 
     Parameters
     ----------
@@ -230,16 +261,25 @@ def fit(summary: Summary, alpha: float = 0.05) -> PoissonFit:
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha={alpha!r}: give a false discovery rate between 0 and 1")
+    import pandas as pd
+
     sums = summary.sums
-    p = sums.n_spikes / sums.n_bins
+    n, p = sums.n_bins, sums.n_spikes / sums.n_bins
     columns = {
         "n_spikes": sums.n_spikes,
         "rate": p / summary.time.bin_size * 1e3,
         "activation_probability": p,
     }
+    for process in PROCESSES:
+        columns |= criteria(process, log_likelihood(process, sums.n_spikes, n, p), 1, n)
+    reasons = {}
     for test in TESTS:
-        statistic, pvalue = test.function(summary)
-        columns[f"{test.name}_statistic"] = statistic
-        columns[f"{test.name}_pvalue"] = pvalue
-        columns[f"{test.name}_qvalue"] = qvalue(pvalue)
-    return PoissonFit(summary.places.assign(**columns), summary.shapes, summary.time, alpha)
+        found = test.function(summary)
+        columns[f"{test.name}_statistic"] = found.statistic
+        columns[f"{test.name}_pvalue"] = found.pvalue
+        columns[f"{test.name}_qvalue"] = qvalue(found.pvalue)
+        columns[f"{test.name}_effect"] = found.effect
+        reasons[test.name] = pd.Categorical.from_codes(found.reason, REASONS)
+    units = summary.places.assign(**columns)
+    why = pd.DataFrame(reasons, index=units.index)
+    return PoissonFit(units, why, summary.shapes, summary.time, alpha)

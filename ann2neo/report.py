@@ -6,7 +6,7 @@ import textwrap
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from .goodness_of_fit import TESTS
+from .goodness_of_fit import ALWAYS_ON, NO_HISTOGRAM, SILENT, TESTS
 from .poisson import PoissonFit
 from .summary import Summary
 
@@ -47,7 +47,7 @@ def report(summary: Summary, fit: PoissonFit, shuffled: bool | None = None) -> s
             "several; give a shorter window=, --window"
         )
     lines += ["", *_population_table(layers), ""]
-    lines += _tests_table(layers, fit, no_intervals=not summary.isi_histogram)
+    lines += [*_tests_table(layers, fit), *_untested(fit)]
     if not summary.isi_histogram:
         lines.append(
             "n/a: tests of intervals need their histogram: isi_histogram=True, --isi-histogram; 2 kB a unit"
@@ -67,7 +67,7 @@ def _percent(fraction: float) -> str:
     return "–" if fraction != fraction else f"{100 * fraction:.1f}"
 
 
-def _short(name: str, width: int = 28) -> str:
+def _short(name: str, width: int = 26) -> str:
     return name if len(name) <= width else "…" + name[1 - width :]
 
 
@@ -114,23 +114,44 @@ def _population_table(layers: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _tests_table(layers: pd.DataFrame, fit: PoissonFit, no_intervals: bool) -> list[str]:
+def _tests_table(layers: pd.DataFrame, fit: PoissonFit) -> list[str]:
     tests = sorted(TESTS, key=lambda test: ("poisson", "bernoulli", "renewal").index(test.process))
     header, starts = _first_columns(layers)
     nulls = [(process, len([*same])) for process, same in groupby(test.process for test in tests)]
+    widths = [8 if first else 7 for _, n in nulls for first in [True] + [False] * (n - 1)]
     lines = [
         f"% of units (dead: never spike, on: always), % rejected of those tested (q < {fit.alpha:g}) as",
-        " " * (len(header) + 12) + "".join(process.rjust(8 * n) for process, n in nulls),
-        header + "dead".rjust(6) + "on".rjust(6) + "".join(test.of.rjust(8) for test in tests),
+        " " * (len(header) + 12) + "".join(process.rjust(7 * n + 1) for process, n in nulls),
+        header + "dead".rjust(6) + "on".rjust(6) + _row([test.of for test in tests], widths),
     ]
     rows = zip(starts, layers.to_dict("records"), fit.layers.to_dict("records"), strict=True)
     for start, row, tested in rows:
         cells = [_percent(row[f"{name}_fraction"]).rjust(6) for name in ("dead", "always_on")]
-        for test in tests:
-            rejected = _percent(tested[f"{test.name}_rejected"])
-            cells.append(("n/a" if no_intervals and test.of == "ISIs" else rejected).rjust(8))
-        lines.append(start + "".join(cells))
+        rejected = [
+            "n/a"
+            if fit.reasons[test.name].eq(NO_HISTOGRAM).all()
+            else _percent(tested[f"{test.name}_rejected"])
+            for test in tests
+        ]
+        lines.append(start + "".join(cells) + _row(rejected, widths))
     return lines
+
+
+def _row(cells: list[str], widths: list[int]) -> str:
+    return "".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+
+
+def _untested(fit: PoissonFit) -> list[str]:
+    """Return why units that do spike, and rest, were not tested, as lines of text; none if all were."""
+    of, told = {test.name: test.of for test in TESTS}, []
+    for reason, rows in fit.untested.groupby("reason", sort=False):
+        if reason not in (NO_HISTOGRAM, SILENT, ALWAYS_ON):
+            tests = ", ".join(dict.fromkeys(of[name] for name in rows["test"]))
+            least, most = (
+                _percent(n / len(fit.units)) for n in (rows["n_units"].min(), rows["n_units"].max())
+            )
+            told.append(f"{reason} {least if least == most else f'{least}–{most}'} ({tests})")
+    return textwrap.wrap(f"not tested, % of all units: {'; '.join(told)}", 98) if told else []
 
 
 def _caution(shuffled: bool | None) -> str:

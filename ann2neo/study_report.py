@@ -98,6 +98,7 @@ INDICATORS: Mapping[str, str] = {
     "exponential_isi_rejected": "rejected: Poisson, intervals",
     "binomial_dispersion_rejected": "rejected: Bernoulli, counts",
     "geometric_isi_rejected": "rejected: Bernoulli, intervals",
+    "rescaled_isi_rejected": "rejected: Bernoulli, rescaled intervals",
     "correlation_mean": "correlation of units: mean",
     "participation_ratio": "participation ratio",
     "sorted_relative_fano_factor_mean": "sorted by class: Fano/(1−p)",
@@ -612,7 +613,9 @@ def _wide(table: pd.DataFrame) -> pd.DataFrame:
 
 def _markdown(table: pd.DataFrame) -> str:
     def text(value: Any) -> str:
-        return f"{value:.2f}" if isinstance(value, float) else str(value)
+        if isinstance(value, float):
+            return "–" if np.isnan(value) else f"{value:.2f}"
+        return str(value)
 
     rows = [[*table.columns], ["---"] * len(table.columns), *table.to_numpy().tolist()]
     return "\n".join("| " + " | ".join(map(text, row)) + " |" for row in rows)

@@ -403,7 +403,7 @@ def test_layer_names_are_cut_to_fit(folder, capsys):
     run("summarize r.mat")
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 100
-    assert f"\n…{name[-27:]} " in out
+    assert f"\n…{name[-25:]} " in out
     assert "\nShuffled stimuli make" in out  # nothing is known of their order
 
 

@@ -11,8 +11,18 @@ import ann2neo
 
 FLOORS = [
     {"raster", "kernels", "functions", "steps", "bits", "hdf5", "matlab"},
-    {"recording", "threshold", "statistics", "selection", "models", "layout", "batches", "spill"},
-    {"networks", "training", "regimes"},
+    {
+        "recording",
+        "threshold",
+        "statistics",
+        "likelihood",
+        "selection",
+        "models",
+        "layout",
+        "batches",
+        "spill",
+    },
+    {"nulls", "networks", "training", "regimes"},
     {"lazy", "hooks", "seam", "description", "fingerprint"},
     {"probe", "elephant_engine", "accumulator"},
     {"spiketrains", "inventory"},

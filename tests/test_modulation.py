@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
-from ann2neo.modulation import fit_modulated
+from ann2neo.modulation import fit_groups, fit_modulated
 from ann2neo.raster import PseudoTime, SpikeRaster, Stimuli
 from ann2neo.recording import Recording
+from ann2neo.summary import Summary
 
 LABELS = np.random.default_rng(0).integers(0, 5, 2000)
 
@@ -42,10 +44,16 @@ def test_against_contingency_tables_and_likelihoods():
         one = stats.bernoulli.logpmf(spikes, spikes.mean()).sum()
         five = sum(stats.bernoulli.logpmf(group, group.mean()).sum() for group in groups)
         assert row["bernoulli_log_likelihood"] == pytest.approx(one)
-        assert row["modulated_log_likelihood"] == pytest.approx(five)
+        poisson = sum(stats.poisson.logpmf(group, group.mean()).sum() for group in groups)
+        assert row["modulated_poisson_log_likelihood"] == pytest.approx(poisson)
+        assert row["modulated_poisson_aic"] == pytest.approx(10 - 2 * poisson)
+        assert row["poisson_bic"] == pytest.approx(
+            np.log(2000) - 2 * stats.poisson.logpmf(spikes, spikes.mean()).sum()
+        )
+        assert row["modulated_bernoulli_log_likelihood"] == pytest.approx(five)
         assert row["bernoulli_aic"] == pytest.approx(2 - 2 * one)
-        assert row["modulated_aic"] == pytest.approx(10 - 2 * five)
-        assert row["modulated_bic"] == pytest.approx(5 * np.log(2000) - 2 * five)
+        assert row["modulated_bernoulli_aic"] == pytest.approx(10 - 2 * five)
+        assert row["modulated_bernoulli_bic"] == pytest.approx(5 * np.log(2000) - 2 * five)
         assert row["bernoulli_bic"] == pytest.approx(np.log(2000) - 2 * one)
     assert units["modulation_pvalue"].isna().sum() == sum(min(s.sum(), (~s).sum()) < 25 for s in dense)
 
@@ -71,7 +79,7 @@ def test_planted_modulation_is_found_with_its_rates():
     fitted = fit_modulated(recording_of(dense))
     units = fitted.units
     assert (units["modulation_qvalue"][:40] < 1e-6).all()
-    assert (units["modulated_bic"] < units["bernoulli_bic"]).tolist() == [True] * 40 + [False] * 40
+    assert (units["modulated_bernoulli_bic"] < units["bernoulli_bic"]).tolist() == [True] * 40 + [False] * 40
     np.testing.assert_allclose(fitted.rates[:40].mean(), p, atol=0.02)
     expected = p[LABELS].var() / (p[LABELS].mean() * (1 - p[LABELS].mean()))
     assert units["epsilon_squared"][:40].mean() == pytest.approx(expected, abs=0.02)
@@ -112,14 +120,66 @@ def test_surrogates_have_the_rates_of_each_class_and_no_more():
     assert surrogate.annotations["surrogate"] is True
 
 
+def test_poisson_surrogates_have_the_rates_in_continuous_time():
+    p = np.array([0.0, 0.1, 0.3, 0.5, 0.9])
+    labels = np.random.default_rng(5).integers(0, 5, 12_000)
+    dense = bernoulli(p[labels], 8, 12_000)
+    fitted = fit_modulated(recording_of(dense, labels, (5000, 7000), n_layers=2))
+    block = fitted.simulate("poisson", seed=3)
+    assert block.annotations["process"] == "poisson, a rate for each of labels"
+    counts = np.zeros((8, 12_000))
+    for segment in block.segments:
+        for unit in range(8):
+            train = segment.spiketrains[unit]
+            times = train.rescale("ms").magnitude
+            assert (np.diff(times) >= 0).all()
+            assert segment.spiketrains[unit].name == f"layer {unit // 4}[{unit % 4}]"
+            np.add.at(counts[unit], times.astype(int), 1)
+    assert counts[:, labels == 0].sum() == 0
+    for label in range(5):
+        n = (labels == label).sum()
+        expected = fitted.rates[label] * n
+        assert (np.abs(counts[:, labels == label].sum(axis=1) - expected) <= 4 * np.sqrt(expected)).all()
+    of_strong = counts[:, labels == 4]
+    assert of_strong.var() == pytest.approx(of_strong.mean(), rel=0.05)  # not p (1 − p)
+    again = fitted.simulate("poisson", seed=3).segments[1].spiketrains[5]
+    np.testing.assert_array_equal(again.magnitude, block.segments[1].spiketrains[5].magnitude)
+
+
+def test_summaries_of_groups_give_the_fit_of_the_recording():
+    dense = bernoulli(0.1 + 0.1 * LABELS, 9)
+    whole = fit_modulated(recording_of(dense, n_layers=2))
+    of_class = {label: Summary(10) for label in range(5)}
+    for first in range(0, 2000, 100):  # a stream in which the classes are mixed
+        shown, labels = torch.from_numpy(dense[:, first : first + 100].T).float(), LABELS[first : first + 100]
+        for label, summary in of_class.items():
+            of_label = shown[labels == label]
+            summary.update({"layer 0": of_label[:, :5], "layer 1": of_label[:, 5:]})
+    of_groups = fit_groups(of_class, "labels")
+    # what a raster from numbers was thresholded with is not known
+    assert of_groups.units.drop(columns="threshold").equals(whole.units.drop(columns="threshold"))
+    assert of_groups.rates.equals(whole.rates)
+    with pytest.raises(ValueError, match="simulate needs an order of stimuli"):
+        of_groups.simulate()
+    with pytest.raises(ValueError, match=r"summaries of \[0\]: rates need two groups or more"):
+        fit_groups({0: of_class[0]})
+    other = recording_of(bernoulli(0.5, 3)).summarize(window=10)
+    with pytest.raises(ValueError, match="the summary of 'b' has other units than that of 'a'"):
+        fit_groups({"a": of_class[0], "b": other})
+    with pytest.raises(ValueError, match="the summary of 'none' has no bins"):
+        fit_groups({"a": of_class[0], "none": Summary()})
+
+
 def test_silent_and_always_on_units_have_no_statistic():
     dense = np.stack([np.zeros(2000, bool), np.ones(2000, bool)])
     units = fit_modulated(recording_of(dense)).units
     assert units[["modulation_statistic", "modulation_pvalue", "epsilon_squared"]].isna().all(axis=None)
-    assert units["modulated_log_likelihood"].tolist() == [0, 0]
+    assert units["modulated_bernoulli_log_likelihood"].tolist() == [0, 0]
 
 
 def test_bad_input():
+    with pytest.raises(ValueError, match=r"process='gamma': give one of"):
+        fit_modulated(recording_of(bernoulli(0.5, 1))).simulate("gamma")
     with pytest.raises(ValueError, match=r"by='classes': give one of \('labels', 'trials'\)"):
         fit_modulated(recording_of(bernoulli(0.5, 1)), "classes")
     with pytest.raises(ValueError, match=r"the stimuli have none: give them as labels="):

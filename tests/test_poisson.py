@@ -5,20 +5,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy import optimize, stats
 
 from ann2neo.goodness_of_fit import (
-    TAIL_VARIANCE,
+    REASONS,
     TESTS,
     _cells,
     binomial_dispersion,
     exponential_isi,
-    exponential_pvalue,
     geometric_isi,
     poisson_dispersion,
+    rescaled_isi,
     runs,
     serial_correlation,
 )
+from ann2neo.nulls import TAIL_VARIANCE, exponential_pvalue, rescaled_pvalue, rescaled_spread
 from ann2neo.poisson import fit
 from ann2neo.raster import PseudoTime, SpikeRaster
 from ann2neo.recording import Recording
@@ -51,7 +53,7 @@ def rejected(test: object, dense: np.ndarray, window: int = 100) -> float:
 # --- calibration -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("test", [binomial_dispersion, geometric_isi, runs, serial_correlation])
+@pytest.mark.parametrize("test", [binomial_dispersion, geometric_isi, rescaled_isi, runs, serial_correlation])
 @pytest.mark.parametrize("p", [0.05, 0.1, 0.3, 0.5, 0.7])
 def test_bernoulli_nulls_are_uniform(test, p):
     n_bins = 20_000 if p == 0.05 else 6000
@@ -64,15 +66,18 @@ def test_binomial_null_is_uniform_in_short_windows(window):
     assert_uniform(binomial_dispersion(summarize(dense, window))[1])
 
 
-@pytest.mark.parametrize("test", [poisson_dispersion, exponential_isi, geometric_isi, serial_correlation])
+@pytest.mark.parametrize(
+    "test", [poisson_dispersion, exponential_isi, geometric_isi, rescaled_isi, serial_correlation]
+)
 def test_poisson_nulls_are_uniform_in_short_bins(test):
     spikes_in_bin = np.random.default_rng(3).poisson(0.006, (500, 30_000))
     assert_uniform(test(summarize(spikes_in_bin > 0, window=500))[1])
 
 
-def test_interval_nulls_hold_in_trials_of_ten_spikes():
+@pytest.mark.parametrize("test", [geometric_isi, rescaled_isi])
+def test_interval_nulls_hold_in_trials_of_ten_spikes(test):
     dense = bernoulli(0.1, 600, 10_000, seed=4)
-    assert_uniform(geometric_isi(summarize(dense, 100, trial_bins=(200,) * 50))[1])
+    assert_uniform(test(summarize(dense, 100, trial_bins=(200,) * 50))[1])
 
 
 @pytest.mark.parametrize("test", [runs, serial_correlation])
@@ -108,6 +113,46 @@ def test_exponential_pvalues_are_right_where_they_are_extrapolated():
     distances = np.linspace(0, 0.9, 1000)
     assert (np.diff(exponential_pvalue(distances, np.full(1000, 50))) <= 0).all()
     assert 0 < exponential_pvalue(np.array([0.9]), np.array([50]))[0] < 1e-40
+
+
+def geometric_distances(p: float, n: int, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
+    intervals = np.random.default_rng(int(1000 * p) + n).geometric(p, (n_samples, n))
+    edges = np.arange(1, LONGEST_ISI + 1)
+    estimated = 1 / intervals.mean(axis=1)
+    counts = np.stack([np.bincount(row, minlength=LONGEST_ISI + 1)[1 : LONGEST_ISI + 1] for row in intervals])
+    difference = counts.cumsum(axis=1) / n - stats.geom.cdf(edges, estimated[:, None])
+    return np.abs(difference).max(axis=1), estimated
+
+
+@pytest.mark.parametrize(
+    ("p", "n"), [(0.006, 100), (0.07, 20), (0.25, 40), (0.33, 1000), (0.55, 60), (0.75, 100)]
+)
+def test_rescaled_pvalues_are_uniform_between_the_simulated_nulls(p, n):
+    distance, estimated = geometric_distances(p, n, 2000)
+    assert_uniform(rescaled_pvalue(distance, np.full(2000, n), estimated))
+
+
+def test_rescaled_pvalues_go_on_beyond_what_was_drawn():
+    """By the tail of a Gaussian; with plain Kolmogorov–Smirnov p-values the test would hardly ever reject."""
+    distance, estimated = geometric_distances(0.3, 400, 40_000)
+    pvalue = rescaled_pvalue(distance, np.full(40_000, 400), estimated)
+    assert (pvalue < 1e-3).mean() == pytest.approx(1e-3, rel=0.5)
+    assert (stats.kstwobign.sf(distance * 20) < 0.05).mean() < 0.005
+    far = np.linspace(0, 0.9, 1000)
+    falling = rescaled_pvalue(far, np.full(1000, 50), np.full(1000, 0.3))
+    assert (np.diff(falling) <= 0).all()
+    assert 0 < falling[-1] < 1e-40
+
+
+@pytest.mark.parametrize("p", [0.01, 0.2, 0.7])
+def test_rescaled_spread_is_that_of_many_samples(p):
+    intervals = np.random.default_rng(3).geometric(p, (4000, 500))
+    estimated = 1 / intervals.mean(axis=1, keepdims=True)
+    spreads = [
+        (np.sqrt(500) * ((intervals <= edge).mean(axis=1) - stats.geom.cdf(edge, estimated[:, 0]))).std()
+        for edge in np.unique(np.geomspace(1, 2 / p, 12).astype(int))
+    ]
+    assert rescaled_spread(np.array([p])) == pytest.approx(max(spreads), rel=0.04)
 
 
 def test_tail_variance_is_the_largest_of_the_limiting_process():
@@ -197,12 +242,30 @@ def test_independence_is_rejected_where_order_tells(mixed):
 
 
 def test_exponential_statistic_against_scipy(mixed):
-    statistic, _ = exponential_isi(summarize(mixed))
+    statistic = exponential_isi(summarize(mixed)).statistic
     for unit, train in enumerate(mixed):
         intervals = intervals_of(train)
         assert intervals.max() <= LONGEST_ISI or unit == 0
         expected = stats.kstest(intervals, "expon", args=(0, intervals.mean())).statistic
         assert statistic[unit] == pytest.approx(expected)
+
+
+def test_rescaled_statistic_against_random_rescaling(mixed):
+    """As Haslinger et al. have it: at whole bins any draw gives the same, and elsewhere a bit more."""
+    found = rescaled_isi(summarize(mixed))
+    rng = np.random.default_rng(0)
+    for unit, train in enumerate(mixed):
+        intervals = intervals_of(train)
+        q = -np.log1p(-1 / intervals.mean())
+        draws = rng.random((200, len(intervals)))
+        xi = q * (intervals - 1) - np.log(1 - draws * (1 - np.exp(-q)))
+        at_bins = [
+            (xi[0] <= q * edge).mean() - stats.expon.cdf(q * edge) for edge in range(1, LONGEST_ISI + 1)
+        ]
+        assert found.statistic[unit] == pytest.approx(np.abs(at_bins).max())
+        if unit:  # of the first, some intervals are longer than are compared
+            of_draws = [stats.kstest(of_draw, "expon").statistic for of_draw in xi]
+            assert found.statistic[unit] <= min(of_draws) + 1e-9
 
 
 def probabilities(p: float, width: int, n_cells: int) -> np.ndarray:
@@ -212,7 +275,7 @@ def probabilities(p: float, width: int, n_cells: int) -> np.ndarray:
 
 def test_geometric_statistic_against_its_quadratic_form(mixed):
     """Y is the squared length of O − nπ in the metric of its covariance, p being estimated."""
-    statistic, pvalue = geometric_isi(summarize(mixed))
+    statistic, pvalue, effect, _ = geometric_isi(summarize(mixed))
     assert not np.isnan(statistic).all()
     for unit, train in enumerate(mixed):
         intervals = intervals_of(train)
@@ -231,6 +294,38 @@ def test_geometric_statistic_against_its_quadratic_form(mixed):
         metric = np.linalg.pinv(covariance, rcond=1e-10, hermitian=True)
         assert statistic[unit] == pytest.approx(residual @ metric @ residual / n, rel=1e-5)
         assert pvalue[unit] == pytest.approx(stats.chi2.sf(statistic[unit], n_cells))
+        assert effect[unit] == pytest.approx(np.sqrt(max(0, statistic[unit] - n_cells) / n))
+
+
+def test_likelihoods_against_scipy(mixed):
+    units = fit(summarize(mixed)).units
+    for row, train in zip(units.to_dict("records"), mixed, strict=True):
+        of_poisson = stats.poisson.logpmf(train, train.mean()).sum()
+        of_bernoulli = stats.bernoulli.logpmf(train, train.mean()).sum()
+        assert row["poisson_log_likelihood"] == pytest.approx(of_poisson)
+        assert row["bernoulli_log_likelihood"] == pytest.approx(of_bernoulli)
+        assert row["poisson_aic"] == pytest.approx(2 - 2 * of_poisson)
+        assert row["bernoulli_bic"] == pytest.approx(np.log(5000) - 2 * of_bernoulli)
+
+
+def test_effects_do_not_grow_with_the_recording_and_are_those_of_the_null_under_it():
+    null = {
+        "poisson_dispersion": 1 - 0.3,
+        "binomial_dispersion": 1,
+        "exponential_isi": 0.3,
+        "geometric_isi": 0,
+    }
+    null |= {"rescaled_isi": 0, "runs": 0, "serial_correlation": 0}
+    for n_bins in (4000, 16_000):
+        (network,) = fit(summarize(bernoulli(0.3, 300, n_bins))).layers.iloc[1:].to_dict("records")
+        for name in NAMES:
+            chance = {"runs": 0.01, "serial_correlation": 0.01}.get(name, 0.05)
+            assert network[f"{name}_effect"] == pytest.approx(null[name], abs=chance), name
+    once = bernoulli(0.4, 100, 4000)
+    twice = summarize(once.repeat(2, axis=1))
+    lag_one = [np.corrcoef(train[1:], train[:-1])[0, 1] for train in once.repeat(2, axis=1)]
+    np.testing.assert_allclose(runs(twice).effect, lag_one, atol=2e-3)
+    np.testing.assert_allclose(binomial_dispersion(twice).effect.mean(), 2, rtol=0.05)
 
 
 def test_qvalues_against_benjamini_and_hochberg_by_hand():
@@ -281,6 +376,13 @@ def test_regular_units_are_rejected_by_tests_of_counts_and_intervals(period):
             assert units[f"{test.name}_pvalue"][0] < 1e-3, test.name
 
 
+def test_refractory_units_are_rejected_by_rescaling():
+    dense = bernoulli(0.25, 200, 3000, seed=12)
+    dense[:, 1:] &= ~dense[:, :-1]
+    assert rejected(rescaled_isi, dense) == 1
+    assert rejected(rescaled_isi, bernoulli(0.2, 200, 3000, seed=12)) < 0.12
+
+
 def test_bursting_units_are_rejected_by_interval_tests():
     rng = np.random.default_rng(9)
     dense = np.zeros((20, 20_000), bool)
@@ -289,6 +391,7 @@ def test_bursting_units_are_rejected_by_interval_tests():
         spikes = np.cumsum(isi)
         train[spikes[spikes < 20_000]] = True
     assert rejected(exponential_isi, dense) == rejected(geometric_isi, dense) == 1
+    assert rejected(rescaled_isi, dense) == 1
 
 
 # --- the tables --------------------------------------------------------------------------------
@@ -308,6 +411,45 @@ def test_silent_and_always_on_units():
     assert units["poisson_dispersion_pvalue"][1] < 1e-6
     assert units["exponential_isi_pvalue"][1] < 1e-6
     assert units[["binomial_dispersion_pvalue", "geometric_isi_pvalue"]].loc[1].isna().all()
+
+
+def test_what_was_not_tested_says_why():
+    dense = np.zeros((5, 1000), bool)
+    dense[1] = True
+    dense[2, [3, 500]] = True
+    dense[3, ::4] = True
+    dense[4] = True
+    dense[4, 500] = False
+    fitted = fit(summarize(dense, window=10))
+    assert fitted.reasons["runs"].tolist() == [
+        *REASONS[2:4],
+        "too few spikes",
+        "",
+        "too few bins without spike",
+    ]
+    assert fitted.reasons["serial_correlation"].tolist() == [
+        *("silent", "intervals all alike", "too few spikes in a trial", "intervals all alike", "")
+    ]
+    assert fitted.reasons["geometric_isi"][4] == fitted.reasons["rescaled_isi"][4] == "too few intervals"
+    for name in NAMES:
+        assert (fitted.reasons[name] == "").tolist() == fitted.units[f"{name}_pvalue"].notna().tolist()
+    told = fitted.untested.set_index(["test", "reason"])["n_units"]
+    assert told["runs", "silent"] == told["runs", "always on"] == 1
+    assert (told.groupby("test").sum() + fitted.reasons.eq("").sum() == 5).all()
+    slow = np.zeros((1, 20_000), bool)
+    slow[0, ::600] = True
+    assert set(fit(summarize(slow)).untested["reason"]) == {
+        *("too few spikes", "too few intervals", "intervals too long")
+    }
+    assert set(fit(summarize(dense[3:4], window=1000)).untested["reason"]) == {
+        *("fewer than two windows", "intervals all alike")
+    }
+    assert fit(summarize(dense[3:4], window=1)).reasons["binomial_dispersion"][0] == "windows of one bin"
+    alone = summarize(bernoulli(0.5, 1, 400), 1, trial_bins=(1,) * 400)
+    assert fit(alone).reasons["runs"][0] == "no adjacent bins"
+    streamed = Summary(10).update({"relu": torch.from_numpy(bernoulli(0.5, 1, 400).T.copy()).float()})
+    without = streamed.fit_poisson()
+    assert without.reasons["exponential_isi"][0] == "no histogram of intervals"
 
 
 def test_untestable_summaries_give_nan_without_warning():
@@ -339,10 +481,12 @@ def recording() -> Recording:
 def test_columns_and_layers_come_from_the_declaration(recording):
     summary = recording.summarize()
     fitted = summary.fit_poisson()
-    columns = [f"{name}_{what}" for name in NAMES for what in ("statistic", "pvalue", "qvalue")]
+    columns = [f"{name}_{what}" for name in NAMES for what in ("statistic", "pvalue", "qvalue", "effect")]
+    criteria = ("log_likelihood", "aic", "bic")
     assert list(fitted.units.columns) == [
         *summary.places.columns,
         *("n_spikes", "rate", "activation_probability"),
+        *(f"{process}_{criterion}" for process in ("poisson", "bernoulli") for criterion in criteria),
         *columns,
     ]
     layers = fitted.layers

@@ -55,7 +55,7 @@ print(f"{accuracy(model, x_new, y_new):.0%} of new images are read correctly; {n
 # %%
 one_rate = network.summarize().fit_poisson()
 by_class = network.fit_modulated("labels")
-better = by_class.units["modulated_bic"] < by_class.units["bernoulli_bic"]
+better = by_class.units["modulated_bernoulli_bic"] < by_class.units["bernoulli_bic"]
 print(f"a rate for each class is worth its parameters in {better.sum()} of {len(better)} units")
 print(
     f"share of a unit's variance between classes (ε²): {by_class.units['epsilon_squared'].mean():.2f} on average"
