@@ -29,7 +29,7 @@ FLOORS = [
     {"summary", "nwb", "exchange", "foreign", "surrogates"},
     {"goodness_of_fit", "io", "parts", "distributed"},
     {"poisson", "modulation", "data", "streaming", "compare"},
-    {"indicators"},
+    {"indicators", "pruning"},
     {"plot", "report", "tables", "arguments", "monitor", "memorization"},
     {"demo", "lightning", "study_report"},
     {"cli"},
