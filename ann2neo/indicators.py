@@ -10,6 +10,7 @@ import numpy as np
 from .goodness_of_fit import TESTS
 from .raster import PseudoTime, SpikeRaster
 from .recording import Recording
+from .summary import Summary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,13 +150,13 @@ def _by_layer(units: pd.DataFrame) -> np.ndarray:
     return np.append(of_layers.to_numpy(), units["epsilon_squared"].mean())
 
 
-def distributions(recording: Recording) -> pd.DataFrame:
+def distributions(of: Recording | Summary) -> pd.DataFrame:
     """Return quantiles over units of the activation probability p, from which violins can be drawn.
 
     Parameters
     ----------
-    recording : Recording
-        The spikes.
+    of : Recording or Summary
+        The spikes, or what was added up of them.
 
     Returns
     -------
@@ -170,14 +171,23 @@ def distributions(recording: Recording) -> pd.DataFrame:
     """
     import pandas as pd
 
-    p: Mapping[str, Any] = {name: of.counts / of.n_bins for name, of in recording.rasters.items()}
+    p: Mapping[str, Any]
+    if isinstance(of, Recording):
+        p = {name: raster.counts / raster.n_bins for name, raster in of.rasters.items()}
+    else:
+        units = of.units.groupby("layer", sort=False)["activation_probability"]
+        p = {str(name): of_layer.to_numpy() for name, of_layer in units}
     whole = {**p, "network": np.concatenate([*p.values()])}
     return pd.concat(
         [
             pd.DataFrame(
-                {"layer": name, "quantile": QUANTILES, "activation_probability": np.quantile(of, QUANTILES)}
+                {
+                    "layer": name,
+                    "quantile": QUANTILES,
+                    "activation_probability": np.quantile(values, QUANTILES),
+                }
             )
-            for name, of in whole.items()
+            for name, values in whole.items()
         ],
         ignore_index=True,
     )

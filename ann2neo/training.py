@@ -90,7 +90,7 @@ def train(
     Returns
     -------
     Training
-        ``diverged`` if the loss became infinite or NaN; training ends there.
+        ``diverged`` if the loss or a weight became infinite or NaN; training ends there.
 
     Raises
     ------
@@ -132,6 +132,8 @@ def train(
                 stepper.step()
             model.eval()
             bar.update()
+            if not all(weights.isfinite().all() for weights in model.parameters()):  # by the last step
+                return Training(epoch, False, diverged=True)
             if until(model):
                 return Training(epoch, True)
     return Training(epochs, False)

@@ -104,7 +104,9 @@ def test_shuffled_stimuli_keep_their_spikes_and_their_bins():
 def test_distributions_are_quantiles_of_p():
     p = np.linspace(0, 1, 41)
     dense = np.arange(40)[None] < np.round(p * 40)[:, None]
-    table = distributions(Recording({"a": SpikeRaster.from_dense(dense)}))
+    recording = Recording({"a": SpikeRaster.from_dense(dense)})
+    table = distributions(recording)
+    assert table.equals(distributions(recording.summarize(10)))
     of_layer = table[table["layer"] == "a"]
     assert of_layer["activation_probability"].to_numpy() == pytest.approx(of_layer["quantile"].to_numpy())
     assert set(table["layer"]) == {"a", "network"}

@@ -147,6 +147,20 @@ def test_a_training_that_diverges_ends_and_says_so():
     assert training.epochs < 9
 
 
+def test_weights_that_the_last_step_made_infinite_are_told_before_anyone_looks():
+    asked = []
+    training = train(
+        mlp((3, 8, 2)),
+        torch.full((4, 3), 1e5),
+        torch.arange(4) % 2,
+        until=lambda m: bool(asked.append(m)),
+        epochs=5,
+        learning_rate=1e38,
+        optimizer="sgd",
+    )
+    assert (training.epochs, training.diverged, asked) == (1, True, [])
+
+
 def test_an_unknown_optimizer_is_named():
     with pytest.raises(ValueError, match="'lion': give one of"):
         train(mlp((3, 2)), torch.ones(4, 3), torch.zeros(4).long(), until=bool, epochs=1, optimizer="lion")
