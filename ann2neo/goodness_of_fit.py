@@ -22,6 +22,10 @@ FEWEST_SPIKES = 20
 FEWEST_SPIKES_PER_TRIAL = 10
 """Intervals are tested from this many spikes per trial: trials cut off long intervals."""
 
+TRIALS_FOR_INTERVALS, TRIALS_FOR_PAIRS = 10, 200
+"""Tests want k³ / so many trials at most where each has k spikes: that trials cut off long intervals biases
+them by about 1/k², which more trials show the better."""
+
 FEWEST_PAIRS = 50
 """Their correlation is tested from this many pairs of intervals."""
 
@@ -30,6 +34,9 @@ FEWEST_IN_CELL = 5
 
 FEWEST_LONGER = 20
 """Fewest intervals that its open cell may be expected to hold: with 5, p < 10⁻³ comes too often."""
+
+FEWEST_BEYOND_TWO = 10
+"""Fewest intervals of more than two bins that are expected where intervals are rescaled."""
 
 WIDEST_CELL = LONGEST_ISI // 4
 """Most bins in a cell of the geometric test, which leaves four cells to units of low rate."""
@@ -238,8 +245,10 @@ def _by_blocks(function: Callable[[np.ndarray], np.ndarray], usable: np.ndarray)
     return values
 
 
-def _few_in_trials(summary: Summary) -> np.ndarray:
-    return summary.sums.n_spikes < FEWEST_SPIKES_PER_TRIAL * summary.time.n_trials
+def _few_in_trials(summary: Summary, trials: int = TRIALS_FOR_INTERVALS) -> np.ndarray:
+    n_trials = summary.time.n_trials
+    per_trial = summary.sums.n_spikes / n_trials
+    return (per_trial < FEWEST_SPIKES_PER_TRIAL) | ((n_trials > 1) & (per_trial**3 < trials * n_trials))
 
 
 def _no_intervals(summary: Summary) -> tuple[tuple[np.ndarray | bool, str], ...]:
@@ -273,8 +282,8 @@ def exponential_isi(summary: Summary) -> Outcome:
     Returns
     -------
     Outcome
-        Statistic and effect are D. NaN for silent units, for less than 10 spikes per trial (intervals end
-        with their trial, so the long ones would be missed), and for mean intervals above ``LONGEST_ISI``
+        Statistic and effect are D. NaN for silent units, for less than 10 spikes per trial or k in each of
+        more than k³ / 10 trials (which cut off long intervals), and for mean intervals above ``LONGEST_ISI``
         bins. Only t ≤ ``LONGEST_ISI`` is compared, as longer intervals are not told apart; D is rarely
         reached beyond, and the simulated size of the 5 % test stays 5 %.
 
@@ -341,8 +350,8 @@ def geometric_isi(summary: Summary) -> Outcome:
     -------
     Outcome
         The effect is √((Y − J) / n), 0 for Y < J: Cohen's w, less what chance gives. NaN for silent and
-        always-on units, for less than 10 spikes per trial (intervals end with their trial, so the long
-        ones would be missed), and for too few intervals.
+        always-on units, for less than 10 spikes per trial or k in each of more than k³ / 10 trials (which
+        cut off long intervals), and for too few intervals.
 
     Notes
     -----
@@ -375,6 +384,7 @@ def geometric_isi(summary: Summary) -> Outcome:
         len(p),
         *_no_intervals(summary),
         (sums.n_spikes == sums.n_bins, ALWAYS_ON),
+        (sums.sum_isi == sums.n_isis, "intervals all alike"),
         (n_cells < 1, "too few intervals"),
     )
     usable = reason == 0
@@ -447,9 +457,10 @@ def rescaled_isi(summary: Summary) -> Outcome:
     Returns
     -------
     Outcome
-        Statistic and effect are D. NaN for silent and always-on units, for less than 10 spikes per trial
-        (intervals end with their trial, so the long ones would be missed), for mean intervals above
-        ``LONGEST_ISI`` bins, and for fewer than 20 intervals or than 20 longer than one bin.
+        Statistic and effect are D. NaN for silent and always-on units, for less than 10 spikes per trial or
+        k in each of more than k³ / 10 trials (which cut off long intervals), for mean intervals above
+        ``LONGEST_ISI`` bins, for fewer than 20 intervals, and where fewer than 10 longer than two bins are
+        expected.
 
     References
     ----------
@@ -471,13 +482,14 @@ def rescaled_isi(summary: Summary) -> Outcome:
     sums = summary.sums
     with np.errstate(divide="ignore", invalid="ignore"):
         p = sums.n_isis / sums.sum_isi
-        longer = sums.n_isis * (1 - p)
+        beyond_two = sums.n_isis * (1 - p) ** 2
     reason = _reasons(
         len(p),
         *_no_intervals(summary),
         (sums.n_spikes == sums.n_bins, ALWAYS_ON),
+        (sums.sum_isi == sums.n_isis, "intervals all alike"),
         (sums.sum_isi > LONGEST_ISI * sums.n_isis, "intervals too long"),
-        (np.fmin(sums.n_isis, longer) < FEWEST_LONGER, "too few intervals"),
+        ((sums.n_isis < FEWEST_LONGER) | (beyond_two < FEWEST_BEYOND_TWO), "too few intervals"),
     )
     edges = np.arange(1, LONGEST_ISI + 1)
 
@@ -578,7 +590,8 @@ def serial_correlation(summary: Summary) -> Outcome:
     -------
     Outcome
         The effect is r + 1/n: 0 for independent intervals. NaN for intervals that do not vary, for less than
-        10 spikes per trial, and for less than ``FEWEST_PAIRS`` pairs.
+        10 spikes per trial or k in each of more than k³ / 200 trials (which cut off long intervals), for less
+        than ``FEWEST_PAIRS`` pairs, and for too few bins without spike, N, among the n (N² < 20 n).
 
     References
     ----------
@@ -605,9 +618,10 @@ def serial_correlation(summary: Summary) -> Outcome:
     reason = _reasons(
         len(n),
         (sums.n_spikes == 0, SILENT),
-        (_few_in_trials(summary), "too few spikes in a trial"),
+        (_few_in_trials(summary, TRIALS_FOR_PAIRS), "too few spikes in a trial"),
         (m < FEWEST_PAIRS, "too few intervals"),
         (~np.isfinite(z), "intervals all alike"),
+        ((sums.n_bins - sums.n_spikes) ** 2 < FEWEST_SPIKES * sums.n_bins, "too few bins without spike"),
     )
     statistic, effect = np.where(reason == 0, (z, correlation), np.nan)
     return Outcome(statistic, 2 * norm.sf(np.abs(statistic)), effect, reason)

@@ -23,7 +23,7 @@ GROUPS = ("labels", "trials")
 """What bins are grouped by."""
 
 FEWEST_EXPECTED = 5
-"""The test is made from this many expected spikes, and bins without, a group on average."""
+"""The test is made from this many expected spikes, and bins without, in the smallest group."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -154,8 +154,8 @@ def fit_modulated(recording: Recording, by: str = "labels") -> ModulatedFit:
     Notes
     -----
     Likelihoods, AIC and BIC are those of :mod:`ann2neo.likelihood`, of 1 and of G parameters. Statistics are
-    NaN for silent and always-on units,
-    p-values also where ``FEWEST_EXPECTED`` spikes (or bins without) a group are not reached on average.
+    NaN for silent and always-on units, p-values also where fewer than ``FEWEST_EXPECTED`` spikes, or bins
+    without, are expected in the smallest group.
 
     References
     ----------
@@ -250,7 +250,7 @@ def _fit(
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = (of_group * (rates - p[:, None]) ** 2).sum(axis=1) / (p * (1 - p))
     eta_squared = statistic / n
-    expected = np.minimum(k, n - k) / n_groups
+    expected = np.minimum(p, 1 - p) * of_group.min()
     pvalue = np.where(expected >= FEWEST_EXPECTED, chi2.sf(statistic, n_groups - 1), np.nan)
     columns = {
         "n_spikes": k,
@@ -311,6 +311,10 @@ def _group_of_bins(recording: Recording, by: str) -> tuple[np.ndarray, np.ndarra
     values = recording.labels if by == "labels" else recording.time.trial_of(np.arange(recording.n_bins))
     if values is None:
         raise ValueError("by='labels', but the stimuli have none: give them as labels= when recording")
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        raise ValueError(
+            f"{np.isnan(values).sum()} of {len(values)} bins have the label NaN: leave these out"
+        )
     names, group = np.unique(values, return_inverse=True)
     if len(names) < 2:
         raise ValueError(f"by={by!r}, but there is only one, {names[0]}: rates need two groups or more")
@@ -319,8 +323,9 @@ def _group_of_bins(recording: Recording, by: str) -> tuple[np.ndarray, np.ndarra
 
 def _counts(recording: Recording, group: np.ndarray, n_groups: int) -> np.ndarray:
     """Return the number of spikes of each unit in each group: int64 (n_units, n_groups)."""
-    # float32 counts exactly up to 2²⁴
-    member = np.zeros((recording.n_bins, n_groups), np.float32 if recording.n_bins < 2**24 else np.float64)
-    member[np.arange(recording.n_bins), group] = 1
+    order, first = np.argsort(group, kind="stable"), np.cumsum(np.bincount(group, minlength=n_groups))[:-1]
     blocks = (dense for raster in recording.rasters.values() for _, dense in raster.blocks())
-    return np.concatenate([dense.astype(member.dtype) @ member for dense in blocks]).astype(np.int64)
+    starts = np.append(0, first)
+    return np.concatenate(
+        [np.add.reduceat(dense[:, order], starts, axis=1, dtype=np.int64) for dense in blocks]
+    )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils import prune as torch_prune
+from torch.nn.utils.parametrize import is_parametrized
 
 from .functions import ACTIVATIONS
 from .streaming import summarize
@@ -59,7 +61,8 @@ def prunable(model: nn.Module, example: torch.Tensor) -> list[Prunable]:
 
     These are activation modules (``nn.ReLU`` …) whose input comes straight from a linear layer or a
     convolution, or from a batch normalization of it, in a model that calls each of them once. Units that
-    are added to others before they fire, as at the end of a residual block, cannot be removed alone.
+    are added to others before they fire, as at the end of a residual block, cannot be removed alone; nor can
+    those that are also read before they fire, or whose weights are parametrized.
 
     Parameters
     ----------
@@ -89,6 +92,13 @@ def prunable(model: nn.Module, example: torch.Tensor) -> list[Prunable]:
         tensor, version, by = made.get(id(args[0]) if args else 0, (None, 0, None))
         return by if tensor is not None and tensor._version == version else None
 
+    def normalized(args: tuple[Any, ...]) -> str | None:
+        of = maker(args)
+        # over time, a linear layer has its neurons last, and a normalization its features second
+        if of is None or (args[0].ndim > 2 and isinstance(model.get_submodule(of[0]), nn.Linear)):
+            return None
+        return of[0]
+
     def before(name: str, module: nn.Module, args: tuple[Any, ...]) -> None:
         calls[name] += 1
         by = maker(args)
@@ -97,10 +107,10 @@ def prunable(model: nn.Module, example: torch.Tensor) -> list[Prunable]:
 
     def after(name: str, module: nn.Module, args: tuple[Any, ...], output: torch.Tensor) -> None:
         by: tuple[str, str | None] | None = None
-        if isinstance(module, WEIGHTED):
+        if isinstance(module, WEIGHTED) and not is_parametrized(module):
             by = name, None
-        elif isinstance(module, NORMALIZING) and (of := maker(args)) is not None:
-            by = of[0], name
+        elif isinstance(module, NORMALIZING) and module.affine and (of := normalized(args)) is not None:
+            by = of, name
         if by is not None:
             made[id(output)] = output, output._version, by
 
@@ -110,11 +120,45 @@ def prunable(model: nn.Module, example: torch.Tensor) -> list[Prunable]:
                 hooks.callback(module.register_forward_pre_hook(partial(before, name)).remove)
                 hooks.callback(module.register_forward_hook(partial(after, name)).remove)
         model(example)
+    readers = Counter(each.module for each in found)
     return [
         each
         for each in found
         if all(calls[name] == 1 for name in (each.layer, each.module, each.norm) if name is not None)
+        and readers[each.module] == 1
+        and not _is_read_elsewhere(model, each, example)
     ]
+
+
+def _is_read_elsewhere(model: nn.Module, each: Prunable, example: torch.Tensor) -> bool:
+    """Whether what the weights give reaches the output of the model without passing the activation."""
+    made: list[torch.Tensor] = []
+
+    def begin(module: nn.Module, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
+        made.append(output.detach().requires_grad_())
+        return made[0] + 0  # which the activation may write to
+
+    def cut(module: nn.Module, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
+        return output.detach()
+
+    with _evaluating(model), torch.enable_grad(), ExitStack() as hooks:
+        hooks.callback(model.get_submodule(each.module).register_forward_hook(begin).remove)
+        hooks.callback(model.get_submodule(each.layer).register_forward_hook(cut).remove)
+        outputs = [tensor for tensor in _tensors(model(example)) if tensor.requires_grad]
+        if not outputs:
+            return False
+        total = torch.stack([tensor.float().sum() for tensor in outputs]).sum()
+        return torch.autograd.grad(total, made[0], allow_unused=True)[0] is not None
+
+
+def _tensors(output: Any) -> list[torch.Tensor]:
+    """Return the tensors of what a model returns: one, or several in tuples, lists and dicts."""
+    if isinstance(output, torch.Tensor):
+        return [output]
+    parts = (
+        output.values() if isinstance(output, Mapping) else output if isinstance(output, tuple | list) else ()
+    )
+    return [tensor for part in parts for tensor in _tensors(part)]
 
 
 def importance(
@@ -213,8 +257,8 @@ def prune(
         (n_stimuli, …), on which units are scored, and for which biases are right. They must be some that the
         network may see: training images, say.
     amount : float or "silent"
-        Fraction of the units of each layer, from 0 to less than 1, those removed before included; or all
-        units that never spike.
+        Fraction of the units of each layer, from 0 to less than 1, those removed before included, which
+        leaves at least one; or all units that never spike.
     score : str
         One of :data:`SCORES`; of no matter for ``"silent"``.
     fold : bool
@@ -256,7 +300,7 @@ def prune(
     """
     import pandas as pd
 
-    if amount != SILENT and not (isinstance(amount, float | int) and 0 <= amount < 1):
+    if amount != SILENT and not (isinstance(amount, Real) and 0 <= amount < 1):
         raise ValueError(
             f"amount={amount!r}: give a fraction of the units from 0 to less than 1, or 'silent'"
         )
@@ -272,7 +316,7 @@ def prune(
     summary = summarize(model, stimuli, names, batch_size=AT_ONCE, n_correlated=0)
     scores = importance(model, summary, layers, score, seed)
     affine = _affine(model, stimuli[:1])
-    before = {name: _mean_output(model, name, stimuli) for name in affine} if fold else {}
+    before = _mean_outputs(model, affine, stimuli) if fold else {}
     rows = []
     for each in layers:
         silent = torch.from_numpy((_by_unit(model, summary, each) == 0).all(axis=1))
@@ -290,7 +334,7 @@ def prune(
             }
         )
     for name, mean in before.items():
-        _add_to_bias(model.get_submodule(name), mean - _mean_output(model, name, stimuli))
+        _add_to_bias(model.get_submodule(name), mean - _mean_outputs(model, [name], stimuli)[name])
     return pd.DataFrame(rows)
 
 
@@ -323,10 +367,12 @@ def _lowest(model: nn.Module, each: Prunable, score: torch.Tensor, amount: float
     removed_before = (_weight(model, each.module) == 0).flatten(1).all(dim=1).cpu()
     of_units = of_units.masked_fill(removed_before, -1.0)
     lowest = torch.zeros(each.n_units, dtype=torch.bool)
-    lowest[of_units.argsort(stable=True)[: round(amount * each.n_units)]] = True
+    n_removed = min(round(amount * each.n_units), each.n_units - 1)
+    lowest[of_units.argsort(stable=True)[:n_removed]] = True
     return lowest
 
 
+@torch.no_grad()  # a model whose weights had a gradient could not be copied
 def _mask(module: nn.Module, removed: torch.Tensor) -> None:
     for name in ("weight", "bias"):
         values = getattr(module, name)
@@ -346,21 +392,23 @@ def _affine(model: nn.Module, example: torch.Tensor) -> list[str]:
     return list(dict.fromkeys(order))
 
 
-def _mean_output(model: nn.Module, name: str, stimuli: torch.Tensor) -> torch.Tensor:
-    """Return the mean output of each row or feature map of a module: (n_units,)."""
-    module, total, n = model.get_submodule(name), torch.zeros(()), 0
+def _mean_outputs(model: nn.Module, names: Iterable[str], stimuli: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return the mean output of each row or feature map of modules: (n_units,) each."""
+    totals: dict[str, torch.Tensor] = {}
+    n: Counter[str] = Counter()
 
-    def add(module: nn.Module, args: tuple[Any, ...], output: torch.Tensor) -> None:
-        nonlocal total, n
+    def add(name: str, module: nn.Module, args: tuple[Any, ...], output: torch.Tensor) -> None:
         by_unit = output if isinstance(module, nn.Linear) else output.movedim(1, -1)
         rows = by_unit.reshape(-1, by_unit.shape[-1])
-        total, n = total.to(rows.device) + rows.double().sum(dim=0), n + len(rows)
+        totals[name] = totals.get(name, 0) + rows.double().sum(dim=0)
+        n[name] += len(rows)
 
     with _evaluating(model), ExitStack() as hooks:
-        hooks.callback(module.register_forward_hook(add).remove)
+        for name in names:
+            hooks.callback(model.get_submodule(name).register_forward_hook(partial(add, name)).remove)
         for some in stimuli.split(AT_ONCE):
             model(some)
-    return total / n
+    return {name: total / n[name] for name, total in totals.items()}
 
 
 @torch.no_grad()
@@ -368,8 +416,7 @@ def _add_to_bias(module: nn.Module, change: torch.Tensor) -> None:
     # of a masked bias, the one that the mask is laid over
     bias = module.bias_orig if hasattr(module, "bias_orig") else module.bias
     assert isinstance(bias, torch.Tensor)
-    mask: torch.Tensor | float = getattr(module, "bias_mask", 1.0)
-    bias += change.to(bias) * mask
+    bias += change.to(bias)
 
 
 @contextmanager

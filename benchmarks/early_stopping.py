@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,28 +172,44 @@ def spread(values: list[float]) -> str:
 
 
 def lags(runs: pd.DataFrame) -> pd.DataFrame:
-    """Correlate changes of a rate with those of test accuracy so many epochs later, in the noisiest runs."""
+    """Correlate changes of a rate with those of test accuracy so many epochs later, in the noisiest runs.
+
+    The lag is that of the largest correlation; ``chance`` is what this choice finds between the rate of one
+    seed and the test accuracy of another, which share no more than that both belong to such runs.
+    """
     rows = []
     noisiest = runs[runs["noise"] == runs["noise"].max()]
     for (data, architecture), cell in noisiest.groupby(["data", "architecture"], sort=False):
         for signal in ("rate", "rate_last"):
-            by_seed = []
-            for _, run in cell.groupby("seed"):
-                # the first epochs, in which everything moves, would decide all of it
-                change, test = (np.diff(smooth(run[name]))[5:] for name in (signal, "test"))
-                by_seed.append([shifted(change, test, lag) for lag in LAGS])
+            # the first epochs, in which everything moves, would decide all of it
+            of_runs = [
+                [np.diff(smooth(run[name]))[5:] for name in (signal, "test")]
+                for _, run in cell.groupby("seed")
+            ]
+            rates, tests = zip(*of_runs, strict=True)
+            by_seed = curves(rates, tests)
             mean = np.mean(by_seed, axis=0)
             best = int(np.abs(mean).argmax())
+            others = [np.roll(np.arange(len(tests)), turn) for turn in range(1, len(tests))]
+            chance = [
+                np.abs(np.mean(curves(rates, [tests[i] for i in other]), axis=0)).max() for other in others
+            ]
             of_seeds = [of_seed[best] for of_seed in by_seed]
             rows.append(
                 {
                     **{"data": data, "architecture": architecture, "signal": signal},
                     "lag (epochs)": LAGS[best],
                     "correlation": spread(of_seeds),
+                    "chance": f"{np.mean(chance):.2f}" if chance else "–",
                     "at lag 0": spread([of_seed[-LAGS[0]] for of_seed in by_seed]),
                 }
             )
     return pd.DataFrame(rows)
+
+
+def curves(rates: Sequence[np.ndarray], tests: Sequence[np.ndarray]) -> list[list[float]]:
+    """Return the correlation at each lag, of each pair."""
+    return [[shifted(rate, test, lag) for lag in LAGS] for rate, test in zip(rates, tests, strict=True)]
 
 
 def shifted(one: np.ndarray, other: np.ndarray, lag: int) -> float:

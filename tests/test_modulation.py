@@ -55,7 +55,9 @@ def test_against_contingency_tables_and_likelihoods():
         assert row["modulated_bernoulli_aic"] == pytest.approx(10 - 2 * five)
         assert row["modulated_bernoulli_bic"] == pytest.approx(5 * np.log(2000) - 2 * five)
         assert row["bernoulli_bic"] == pytest.approx(np.log(2000) - 2 * one)
-    assert units["modulation_pvalue"].isna().sum() == sum(min(s.sum(), (~s).sum()) < 25 for s in dense)
+    smallest = np.bincount(LABELS).min()
+    expected = [min(spikes.mean(), 1 - spikes.mean()) * smallest for spikes in dense]
+    assert units["modulation_pvalue"].isna().tolist() == [few < 5 for few in expected]
 
 
 @pytest.mark.parametrize("by", ["labels", "trials"])
@@ -177,7 +179,17 @@ def test_silent_and_always_on_units_have_no_statistic():
     assert units["modulated_bernoulli_log_likelihood"].tolist() == [0, 0]
 
 
+def test_a_small_group_is_not_tested():
+    labels = np.repeat([0, 1], [2000, 10])
+    units = fit_modulated(recording_of(bernoulli(0.02, 3, 2010), labels)).units
+    assert units["modulation_pvalue"].isna().all()
+    assert units["modulation_statistic"].notna().all()
+
+
 def test_bad_input():
+    unknown = np.where(LABELS == 1, np.nan, LABELS.astype(float))
+    with pytest.raises(ValueError, match=r"of 2000 bins have the label NaN: leave these out"):
+        fit_modulated(recording_of(bernoulli(0.5, 1), unknown))
     with pytest.raises(ValueError, match=r"process='gamma': give one of"):
         fit_modulated(recording_of(bernoulli(0.5, 1))).simulate("gamma")
     with pytest.raises(ValueError, match=r"by='classes': give one of \('labels', 'trials'\)"):

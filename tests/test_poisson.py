@@ -80,6 +80,34 @@ def test_interval_nulls_hold_in_trials_of_ten_spikes(test):
     assert_uniform(test(summarize(dense, 100, trial_bins=(200,) * 50))[1])
 
 
+@pytest.mark.parametrize(
+    ("test", "p", "n_bins", "n_trials"),
+    [
+        (rescaled_isi, 0.1, 120, 150),
+        (geometric_isi, 0.1, 120, 150),
+        (serial_correlation, 0.1, 440, 300),
+        (serial_correlation, 0.2, 150, 130),
+    ],
+)
+def test_interval_nulls_hold_in_many_trials_or_are_not_tested(test, p, n_bins, n_trials):
+    """That trials cut off long intervals would show in ever more of them."""
+    pvalue = test(summarize(bernoulli(p, 400, n_bins * n_trials), 10, trial_bins=(n_bins,) * n_trials))[1]
+    tested = pvalue[~np.isnan(pvalue)]
+    assert stats.binomtest(int((tested < 0.05).sum()), len(tested), 0.05).pvalue > 1e-3
+    more = summarize(bernoulli(p, 5, n_bins * n_trials * 3), 10, trial_bins=(n_bins,) * n_trials * 3)
+    assert np.isnan(test(more).pvalue).all()
+
+
+@pytest.mark.parametrize("test", [rescaled_isi, serial_correlation])
+@pytest.mark.parametrize(("p", "n_bins"), [(0.9, 3500), (0.97, 30_000), (0.99, 3000)])
+def test_interval_nulls_hold_where_empty_bins_are_rare_or_are_not_tested(test, p, n_bins):
+    pvalue = test(summarize(bernoulli(p, 1000, n_bins)))[1]
+    tested = pvalue[~np.isnan(pvalue)]
+    assert len(tested) == (1000 if p < 0.99 else 0)
+    for level in (0.05, 1e-3):
+        assert stats.binomtest(int((tested < level).sum()), max(1, len(tested)), level).pvalue > 1e-3
+
+
 @pytest.mark.parametrize("test", [runs, serial_correlation])
 def test_independence_nulls_hold_in_short_trials(test):
     """Of frequent spikes: there the intervals at the ends of trials weigh most."""
@@ -428,9 +456,14 @@ def test_what_was_not_tested_says_why():
         "too few bins without spike",
     ]
     assert fitted.reasons["serial_correlation"].tolist() == [
-        *("silent", "intervals all alike", "too few spikes in a trial", "intervals all alike", "")
+        *("silent", "intervals all alike", "too few spikes in a trial", "intervals all alike"),
+        "too few bins without spike",
     ]
     assert fitted.reasons["geometric_isi"][4] == fitted.reasons["rescaled_isi"][4] == "too few intervals"
+    assert fitted.reasons["rescaled_isi"][1] == "always on"
+    block = np.zeros((1, 1000), bool)
+    block[0, :400] = True
+    assert fit(summarize(block)).reasons["geometric_isi"][0] == "intervals all alike"
     for name in NAMES:
         assert (fitted.reasons[name] == "").tolist() == fitted.units[f"{name}_pvalue"].notna().tolist()
     told = fitted.untested.set_index(["test", "reason"])["n_units"]

@@ -75,6 +75,64 @@ def test_units_that_are_added_to_others_before_they_fire_cannot_go():
     assert [each.layer for each in prunable(Residual(), torch.ones(1, 6))] == ["relu1"]
 
 
+class PreActivation(nn.Module):
+    """Reads a layer before it fires, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.relu, self.out = nn.Linear(6, 6), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2)
+
+    def forward(self, x):
+        hidden = self.one(x)
+        return {"logits": self.out(hidden + self.two(self.relu(hidden)))}
+
+
+class TwoActivations(nn.Module):
+    def __init__(self, twice):
+        super().__init__()
+        self.one, self.two, self.relu, self.tanh = nn.Linear(6, 6), nn.Linear(6, 6), nn.ReLU(), nn.Tanh()
+        self.twice = twice
+
+    def forward(self, x):
+        if self.twice:
+            return self.tanh(self.one(self.relu(self.one(x))))
+        hidden = self.one(x)
+        return self.two(self.relu(hidden)) + self.tanh(hidden)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        PreActivation(),
+        TwoActivations(twice=False),
+        TwoActivations(twice=True),
+        nn.Sequential(nn.Conv1d(6, 4, 1), nn.BatchNorm1d(4, affine=False), nn.ReLU()),
+        nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.ReLU()),
+        nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(6, 6)), nn.ReLU()),
+    ],
+    ids=["read before", "two readers", "called twice", "not affine", "norm of time", "parametrized"],
+)
+def test_units_that_cannot_go_alone_are_not_offered(model):
+    """A normalization without a bias of its own, or of time steps, would wake removed units up."""
+    assert prunable(model, torch.rand(2, 6, 6)) == []
+
+
+def test_frozen_models_and_one_without_gradient_are_fine():
+    model = mlp().requires_grad_(requires_grad=False)
+    assert len(prunable(model, images(1))) == 3
+    only = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True))
+    assert len(prunable(only, torch.rand(1, 3))) == 1
+
+
+def test_one_unit_at_least_is_left_and_the_model_can_be_copied():
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    table = prune(model, torch.rand(20, 3), np.float32(0.9), fold=False)
+    assert table["n_removed"].tolist() == [3]
+    again = copy.deepcopy(model)
+    x = torch.rand(5, 3)
+    assert torch.equal(output(again, x), output(model, x))
+
+
 @pytest.mark.parametrize("name", ["mlp", "cnn", "vgg11_bn"])
 @pytest.mark.parametrize("fold", [True, False])
 def test_silent_units_are_removed_at_no_loss(name, fold):
