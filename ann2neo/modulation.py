@@ -206,6 +206,8 @@ def fit_groups(summaries: Mapping[Any, Summary], by: str = "groups") -> Modulate
 
     Raises
     ------
+    TypeError
+        If it is not a mapping of summaries.
     ValueError
         If there are fewer than two groups, one is without bins, or their units differ.
 
@@ -220,6 +222,11 @@ def fit_groups(summaries: Mapping[Any, Summary], by: str = "groups") -> Modulate
     >>> fit_groups(summaries, "classes")
     ModulatedFit(4 units, 2 rates by classes)
     """
+    if not isinstance(summaries, Mapping):
+        raise TypeError(f"{type(summaries).__name__}: expected a mapping of summaries, {{group: summary}}")
+    for name, summary in summaries.items():
+        if not isinstance(summary, Summary):
+            raise TypeError(f"{name!r} is of {type(summary).__name__}: expected a Summary, see summarize")
     if len(summaries) < 2:
         raise ValueError(f"summaries of {list(summaries)}: rates need two groups or more")
     name, first = next(iter(summaries.items()))

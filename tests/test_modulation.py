@@ -170,6 +170,10 @@ def test_summaries_of_groups_give_the_fit_of_the_recording():
         fit_groups({"a": of_class[0], "b": other})
     with pytest.raises(ValueError, match="the summary of 'none' has no bins"):
         fit_groups({"a": of_class[0], "none": Summary()})
+    with pytest.raises(TypeError, match="list: expected a mapping of summaries"):
+        fit_groups(list(of_class.values()))
+    with pytest.raises(TypeError, match="'b' is of ModulatedFit"):
+        fit_groups({"a": of_class[0], "b": of_groups})
 
 
 def test_silent_and_always_on_units_have_no_statistic():
