@@ -600,10 +600,11 @@ def _study(args: argparse.Namespace) -> int:
         progress=True,
     )
     report = write_report(results, args.output, tables=args.tables)
-    judged = verdicts(results)
-    for row in judged.to_dict("records"):
-        told = f"{row['indicator']:31}{row['direction']:8}{row['separates']:10}{row['verdict']}"
-        print(textwrap.fill(told, 98, subsequent_indent=" " * 49))
+    judged = verdicts(results).to_dict("records")
+    width = 1 + max((len(row["indicator"]) for row in judged), default=0)
+    for row in judged:
+        told = f"{row['indicator']:{width}}{row['direction']:8}{row['separates']:10}{row['verdict']}"
+        print(textwrap.fill(told, 98, subsequent_indent=" " * (width + 18)))
     for status, n in results.cells["status"].value_counts().items():
         print(f"{n} cells {status}")
     print(f"report, figures and tables: {report}")

@@ -211,7 +211,8 @@ def verdicts(results: Results, table: pd.DataFrame | None = None, *, layer: str 
         words, by these rules: *no* if fewer than half of the cells separate; *not robust* if one of the
         comparisons that it ought to survive separates, in this direction, in fewer than half of its cells;
         *not of memorization alone* if one in which nothing is memorized separates in this direction in half
-        of its cells or more, with the names of these; else *yes*.
+        of its cells or more, with the names of these; *open* if it passed those that were made, and the study
+        has not the regimes for others, with the names of these; else *yes*.
     """
     import pandas as pd
 
@@ -256,6 +257,9 @@ def _verdict(shares: Mapping[str, tuple[int, int]]) -> str:
         words.append(f"not robust ({', '.join(fails)})")
     if also:
         words.append(f"not of memorization alone ({', '.join(also)})")
+    missing = [c.name for c in (*SURVIVES, *SHARED) if not shares[c.name][1]]
+    if missing and not words:
+        words.append(f"open (not made: {', '.join(missing)})")
     return "; ".join(words) or "yes"
 
 

@@ -302,6 +302,13 @@ def test_verdicts_on_planted_results(changed, verdict):
         assert judged["separates"].tolist() == ["2 of 2"]
 
 
+def test_no_verdict_is_favourable_where_controls_are_missing():
+    judged = verdicts(planted({name: {**TRUE, **SHUFFLED}[name] for name in ("generalizing", "memorizing")}))
+    assert judged["verdict"].tolist() == [
+        "open (not made: equal steps, decay, SGD, few, than redrawn, redrawn, retrained)"
+    ]
+
+
 def test_effects_are_paired_differences_over_seeds():
     rng = np.random.default_rng(0)
     results = planted({**TRUE, **SHUFFLED}, seeds=6)
