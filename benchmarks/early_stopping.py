@@ -100,7 +100,7 @@ def fine_tune(
         now = table[table["step"] == len(rows)].set_index("layer")
         with torch.no_grad():
             loss = nn.functional.cross_entropy(model.eval()(few.x), learned).item()
-        network = now.loc["network"]
+        whole = now.loc["network"]
         rows.append(
             {
                 "epoch": len(rows),
@@ -108,11 +108,11 @@ def fine_tune(
                 "training": accuracy(model, few.x, learned),
                 "validation": accuracy(model, validation.x, of_validation),
                 "loss": loss,
-                "rate": network["mean_firing_rate_mean"] / 1000,
+                "rate": whole["mean_firing_rate_mean"] / 1000,
                 "rate_last": now.loc[last, "mean_firing_rate_mean"] / 1000,
-                "rate_var": network["mean_firing_rate_var"] / 1e6,
-                "fano": network["fano_factor_mean"],
-                "dead": network["dead_fraction"],
+                "rate_var": whole["mean_firing_rate_var"] / 1e6,
+                "fano": whole["fano_factor_mean"],
+                "dead": whole["dead_fraction"],
             }
         )
         return False

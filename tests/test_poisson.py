@@ -93,6 +93,7 @@ def test_interval_nulls_hold_in_many_trials_or_are_not_tested(test, p, n_bins, n
     """That trials cut off long intervals would show in ever more of them."""
     pvalue = test(summarize(bernoulli(p, 400, n_bins * n_trials), 10, trial_bins=(n_bins,) * n_trials))[1]
     tested = pvalue[~np.isnan(pvalue)]
+    assert len(tested) > 300
     assert stats.binomtest(int((tested < 0.05).sum()), len(tested), 0.05).pvalue > 1e-3
     more = summarize(bernoulli(p, 5, n_bins * n_trials * 3), 10, trial_bins=(n_bins,) * n_trials * 3)
     assert np.isnan(test(more).pvalue).all()
