@@ -1,16 +1,18 @@
 """ann2neo: artificial networks as Neo spike trains, analysed with Elephant."""
 
-from .compare import compare
-from .inventory import layers
-from .io import load, save
-from .monitor import Monitor
-from .poisson import PoissonFit
-from .probe import Probe, RecordingError, calibrate, record
-from .raster import SpikeRaster, Stimuli
-from .recording import Recording
-from .streaming import SummaryError, summarize
-from .summary import Summary, merge
-from .threshold import Quantile, ZScore
+from .analysis.comparison import compare
+from .analysis.poisson import PoissonFit
+from .files.save_load import load, save
+from .model.inventory import layers
+from .model.monitor import Monitor
+from .model.probe import Probe, RecordingError
+from .model.recorder import calibrate, record
+from .model.summarizer import SummaryError, summarize
+from .recording.raster import SpikeRaster
+from .recording.recording import Recording
+from .recording.stimuli import Stimuli
+from .recording.threshold import Quantile, ZScore
+from .summary.summary import Summary, merge
 
 __version__ = "0.1.0"
 

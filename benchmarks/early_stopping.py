@@ -26,10 +26,10 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 import ann2neo
-from ann2neo.data import load_data
-from ann2neo.networks import network
-from ann2neo.regimes import Regime, labels_of
-from ann2neo.training import accuracy, train
+from ann2neo.study.data import load_data
+from ann2neo.study.networks import network
+from ann2neo.study.regimes import Regime, labels_of
+from ann2neo.study.training import accuracy, train
 
 NOISE = (0.0, 0.2, 0.4)
 """Fractions of the labels that are shuffled."""

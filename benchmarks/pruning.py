@@ -18,10 +18,10 @@ from typing import Any
 import pandas as pd
 import torch
 
-from ann2neo.memorization import Study, images
-from ann2neo.networks import network
-from ann2neo.pruning import SCORES, prune
-from ann2neo.training import accuracy, train
+from ann2neo.study.networks import network
+from ann2neo.study.pruning import SCORES, prune
+from ann2neo.study.study import Study, images
+from ann2neo.study.training import accuracy, train
 
 AMOUNTS = (0.1, 0.25, 0.5, 0.75, 0.9)
 

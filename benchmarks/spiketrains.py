@@ -22,7 +22,7 @@ import quantities as pq
 
 import ann2neo
 from ann2neo import Recording, SpikeRaster
-from ann2neo.raster import PseudoTime
+from ann2neo.recording.time import PseudoTime
 
 
 def seconds(function: Callable[[], object], repeats: int) -> float:

@@ -30,7 +30,8 @@ from torch import nn
 
 import ann2neo
 from ann2neo import Probe, Summary
-from ann2neo.kernels import MOST_BINS, Segment, choose, new_state
+from ann2neo.summary.kernels import choose
+from ann2neo.summary.kernels.state import MOST_BINS, Segment, new_state
 
 Rows = list[dict[str, Any]]
 

@@ -26,14 +26,17 @@ import scipy.io
 import torch
 from torch import nn
 
-from ann2neo import spill
 from ann2neo.cli import main
-from ann2neo.description import NOTES
-from ann2neo.fingerprint import fingerprint
-from ann2neo.io import SUFFIXES, load, save
-from ann2neo.probe import RecordingError, record
-from ann2neo.raster import PseudoTime, SpikeRaster, Stimuli
-from ann2neo.recording import Recording
+from ann2neo.files.save_load import SUFFIXES, load, save
+from ann2neo.files.seal import fingerprint
+from ann2neo.interop.description import NOTES
+from ann2neo.model.probe import RecordingError
+from ann2neo.model.recorder import record
+from ann2neo.recording import spill
+from ann2neo.recording.raster import SpikeRaster
+from ann2neo.recording.recording import Recording
+from ann2neo.recording.stimuli import Stimuli
+from ann2neo.recording.time import PseudoTime
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
 every_format = pytest.mark.parametrize("suffix", SUFFIXES)

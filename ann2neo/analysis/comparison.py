@@ -1,0 +1,148 @@
+"""Recordings beside one another, of networks and of neurons: one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..recording.recording import Recording
+from ..summary.of_recording import default_window, summarize_recording
+from ..summary.summary import Summary
+from .poisson import fit_poisson
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+CAVEAT = (
+    "A network's Fano factor is taken over stimuli: each bin shows another one, and a bin holds one spike at "
+    "most, so that independent bins give 1 − p. A cortical neuron's is usually taken over repeats of one "
+    "stimulus, where a deterministic network has 0. Never equate the two: compare each with the 1 − p of its "
+    "own bins. A bin of pseudo-time is a convention, and so is every rate in Hz of a network; a neuron's "
+    "bin is a choice, and a longer one has a larger p."
+)
+"""What to keep in mind when networks stand beside neurons."""
+
+OF_LAYERS = (
+    "dead_fraction",
+    "mean_firing_rate_mean",
+    "activation_probability_mean",
+    "activation_probability_var",
+    "fano_factor_mean",
+    "fano_factor_var",
+    "relative_fano_factor_mean",
+    "cv_isi_mean",
+    "relative_cv_isi_mean",
+    "lv_isi_mean",
+)
+
+OF_FITS = (
+    "poisson_dispersion_rejected",
+    "binomial_dispersion_rejected",
+    "exponential_isi_rejected",
+    "geometric_isi_rejected",
+    "rescaled_isi_rejected",
+    "runs_rejected",
+)
+
+
+def summarized(
+    recordings: Mapping[str, Recording | Summary], window: int | None = None
+) -> dict[str, Summary]:
+    """Return the summaries of recordings, all with counting windows of the same number of bins.
+
+    Parameters
+    ----------
+    recordings : mapping of str to Recording or Summary
+        By name.
+    window : int, optional
+        Bins in a window; by default that of the summaries, if there are any, else 100, or the shortest
+        trial of all if that is shorter.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or a summary was made with other windows.
+
+    Examples
+    --------
+    >>> from ann2neo import SpikeRaster
+    >>> short, long = (Recording({"relu": SpikeRaster.from_dense([[1, 0] * n])}) for n in (10, 100))
+    >>> [summary.window for summary in summarized({"short": short, "long": long}).values()]
+    [20, 20]
+    """
+    if not recordings:
+        raise ValueError("there is no recording to compare: give one or more, by name")
+    made = {name: each.window for name, each in recordings.items() if isinstance(each, Summary)}
+    if window is None:
+        own = [default_window(each.time) for each in recordings.values() if isinstance(each, Recording)]
+        window = next(iter(made.values())) if made else min(own)
+    for name, of_summary in made.items():
+        if of_summary != window:
+            raise ValueError(
+                f"summary {name!r} has windows of {of_summary} bins, the others are to have {window}: make "
+                f"it with window={window}, or give its recording"
+            )
+    return {
+        name: each if isinstance(each, Summary) else summarize_recording(each, window)
+        for name, each in recordings.items()
+    }
+
+
+def compare(recordings: Mapping[str, Recording | Summary], window: int | None = None) -> pd.DataFrame:
+    """Put the statistics of recordings into one table, those of networks beside those of neurons.
+
+    Parameters
+    ----------
+    recordings, window
+        As for :func:`summarized`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each layer of each recording and one, ``network``, for all its units: ``recording, layer,
+        n_units, n_bins, bin_size`` (ms), ``window``; means over units of what :attr:`Summary.layers` has, and
+        the fractions of units rejected by the tests of :attr:`PoissonFit.layers`. Of independent bins
+        ``relative_fano_factor_mean`` and ``relative_cv_isi_mean`` are 1, of a Poisson process in short bins
+        ``fano_factor_mean``, ``cv_isi_mean`` and ``lv_isi_mean`` too. See :data:`CAVEAT`.
+
+    Raises
+    ------
+    ValueError
+        As by :func:`summarized`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ann2neo.recording.time import PseudoTime
+    >>> from ann2neo import SpikeRaster
+    >>> rng = np.random.default_rng(0)
+    >>> relu = SpikeRaster.from_dense(rng.random((30, 2000)) < 0.5)
+    >>> v1 = SpikeRaster.from_dense(rng.random((5, 4000)) < 0.02, time=PseudoTime(2.0, (4000,)))
+    >>> table = compare({"net": Recording({"relu": relu}), "mouse": Recording({"V1": v1})})
+    >>> table[["recording", "layer", "bin_size", "fano_factor_mean", "relative_fano_factor_mean"]].round(1)
+      recording    layer  bin_size  fano_factor_mean  relative_fano_factor_mean
+    0       net     relu       1.0               0.5                        1.0
+    1       net  network       1.0               0.5                        1.0
+    2     mouse       V1       2.0               1.1                        1.1
+    3     mouse  network       2.0               1.1                        1.1
+    """
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    for name, summary in summarized(recordings, window).items():
+        fits = fit_poisson(summary).layers.to_dict("records")
+        for layer, fit in zip(summary.layers.to_dict("records"), fits, strict=True):
+            rows.append(
+                {
+                    "recording": name,
+                    "layer": layer["layer"],
+                    "n_units": layer["n_units"],
+                    "n_bins": summary.n_bins,
+                    "bin_size": summary.bin_size,
+                    "window": summary.window,
+                    **{column: layer[column] for column in OF_LAYERS},
+                    **{column: fit[column] for column in OF_FITS},
+                }
+            )
+    return pd.DataFrame(rows)

@@ -1,0 +1,342 @@
+"""Rates that follow what is shown, or change over trials: memoryless processes, a rate for each group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..recording.raster import SpikeRaster
+from ..recording.recording import Recording
+from ..recording.time import PseudoTime
+from ..summary.summary import Summary
+from .goodness_of_fit.tests import qvalue
+from .likelihood import PROCESSES, criteria, log_likelihood
+
+if TYPE_CHECKING:
+    import neo
+    import pandas as pd
+
+
+GROUPS = ("labels", "trials")
+"""What bins are grouped by."""
+
+FEWEST_EXPECTED = 5
+"""The test is made from this many expected spikes, and bins without, in the smallest group."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ModulatedFit:
+    """Memoryless processes of one rate, and of one rate a group of bins, fitted to each unit.
+
+    Made by :meth:`Recording.fit_modulated` and :func:`fit_groups`.
+
+    Parameters
+    ----------
+    units : pandas.DataFrame
+        One row a unit: the columns of ``recording.units``; ``n_spikes, activation_probability``;
+        ``modulation_statistic, modulation_pvalue, modulation_qvalue``, see :func:`fit_modulated`;
+        ``eta_squared`` and ``epsilon_squared``; and for each of ``poisson``, ``bernoulli``,
+        ``modulated_poisson`` and ``modulated_bernoulli`` (process) ``_log_likelihood``, ``_aic`` and
+        ``_bic``.
+    rates : pandas.DataFrame
+        One row a unit, in the same order, and one column a group: the spike probability in its bins.
+    by : str
+        What the groups are.
+    recording : Recording, optional
+        What was fitted; none, if it was summaries.
+    """
+
+    units: pd.DataFrame
+    rates: pd.DataFrame
+    by: str
+    recording: Recording | None = None
+
+    def simulate(self, process: str = "bernoulli", seed: int = 0) -> neo.Block:
+        """Draw surrogate trains of the same rates by group, in the same order of stimuli and trials.
+
+        Parameters
+        ----------
+        process : {"bernoulli", "poisson"}
+            ``"bernoulli"``: spikes at bin centres, independently in each bin. ``"poisson"``: trains in
+            continuous time, of a rate that is constant within bins; drawn when first used.
+        seed : int
+            The same seed gives the same trains.
+
+        Returns
+        -------
+        neo.Block
+            As of :meth:`Recording.to_neo`, with the stimuli of the fitted recording; annotated with
+            ``surrogate``, ``process`` and ``seed``. To make Poisson trains a recording,
+            ``Recording.from_neo`` needs a bin size.
+
+        Raises
+        ------
+        ValueError
+            If the process is unknown, or summaries were fitted, which do not know the order of stimuli.
+
+        Examples
+        --------
+        >>> from ann2neo import Stimuli
+        >>> dense = np.arange(100) % 2 * [[1], [0]]
+        >>> stimuli = Stimuli.in_order(100, labels=dense[0])
+        >>> recording = Recording({"relu": SpikeRaster.from_dense(dense)}, stimuli)
+        >>> surrogate = recording.fit_modulated().simulate()
+        >>> Recording.from_neo(surrogate).rasters["relu"].counts.tolist()
+        [50, 0]
+        """
+        if process not in PROCESSES:
+            raise ValueError(f"process={process!r}: give one of {PROCESSES}")
+        if self.recording is None:
+            raise ValueError(
+                "simulate needs an order of stimuli, which summaries do not keep: fit a recording, "
+                "recording.fit_modulated()"
+            )
+        rng = np.random.default_rng(seed)
+        from ..interop.neo_block import to_neo
+
+        group = _group_of_bins(self.recording, self.by)[1]
+        rates, first, rasters = self.rates.to_numpy(), 0, {}
+        for layer, raster in self.recording.rasters.items():
+            packed = np.zeros((raster.n_units, -(-raster.n_bins // 8)), np.uint8)
+            if process == "bernoulli":
+                for rows, dense in raster.blocks():
+                    p = rates[first + rows.start : first + rows.stop]
+                    packed[rows] = np.packbits(rng.random(dense.shape) < p[:, group], axis=1)
+            unknown = np.full(raster.n_units, np.nan)
+            rasters[layer] = SpikeRaster(packed, raster.time, raster.units, raster.shape, unknown)
+            first += raster.n_units
+        annotations = {
+            "surrogate": True,
+            "process": f"{process}, a rate for each of {self.by}",
+            "seed": int(seed),
+        }
+        block = to_neo(Recording(rasters, self.recording.stimuli, annotations))
+        if process == "poisson":
+            _fill_with_poisson(block, rates, group, self.recording.time, seed)
+        return block
+
+    def __repr__(self) -> str:
+        return f"ModulatedFit({len(self.units)} units, {self.rates.shape[1]} rates by {self.by})"
+
+
+def fit_modulated(recording: Recording, by: str = "labels") -> ModulatedFit:
+    r"""Fit memoryless processes to each unit whose rate depends on the class shown, or on the trial.
+
+    With k spikes in n bins, of which :math:`k_g` of :math:`n_g` in group g, the rates are
+    :math:`p = k / n` and :math:`p_g = k_g / n_g`, and that they are all one is tested by Pearson's
+
+    .. math:: X^2 = \sum_g \frac{n_g (p_g - p)^2}{p (1 - p)}, \quad
+              \eta^2 = X^2 / n, \quad
+              \varepsilon^2 = 1 - (1 - \eta^2) \frac{n - 1}{n - G}
+
+    η² is the share of a unit's variance, p (1 − p), that lies between groups: by labels, its class
+    selectivity; by trials, a lack of stationarity. A Bernoulli process of one rate, and a Poisson process in
+    short bins, give X² of :math:`\chi^2` with G − 1 degrees of freedom and ε² = 0 on average (η²: (G − 1) /
+    (n − 1)); a unit that fires for some classes always and for the others never gives 1. None of it depends
+    on the order in which stimuli were shown.
+
+    Parameters
+    ----------
+    recording : Recording
+        The spikes. Of summaries, give :func:`fit_groups` one for each class or trial.
+    by : {"labels", "trials"}
+        What bins are grouped by.
+
+    Returns
+    -------
+    ModulatedFit
+
+    Raises
+    ------
+    ValueError
+        If there are no labels, or only one group.
+
+    Notes
+    -----
+    Likelihoods, AIC and BIC are those of :mod:`.likelihood`, of 1 and of G parameters. Statistics are
+    NaN for silent and always-on units, p-values also where fewer than ``FEWEST_EXPECTED`` spikes, or bins
+    without, are expected in the smallest group.
+
+    References
+    ----------
+    T. L. Kelley (1935), An unbiased correlation ratio measure, PNAS 21 (ε²). W. G. Cochran (1954), Some
+    methods for strengthening the common χ² tests, Biometrics 10.
+
+    Examples
+    --------
+    A unit that prefers class 1, and one that does not care:
+
+    >>> from ann2neo import Stimuli
+    >>> rng = np.random.default_rng(0)
+    >>> labels = rng.integers(0, 3, 3000)
+    >>> dense = rng.random((2, 3000)) < [np.where(labels == 1, 0.8, 0.1), np.full(3000, 0.3)]
+    >>> recording = Recording({"relu": SpikeRaster.from_dense(dense)}, Stimuli.in_order(3000, labels=labels))
+    >>> fitted = recording.fit_modulated()
+    >>> fitted.rates.round(1)
+         0    1    2
+    0  0.1  0.8  0.1
+    1  0.3  0.3  0.3
+    >>> fitted.units[["epsilon_squared", "modulation_qvalue"]].round(2)
+       epsilon_squared  modulation_qvalue
+    0             0.48               0.00
+    1             0.00               0.31
+    """
+    names, group = _group_of_bins(recording, by)
+    counts = _counts(recording, group, len(names))
+    of_group = np.bincount(group, minlength=len(names))
+    return ModulatedFit(*_fit(recording.units, counts, of_group, list(names)), by, recording)
+
+
+def fit_groups(summaries: Mapping[Any, Summary], by: str = "groups") -> ModulatedFit:
+    """Fit one rate a group to each unit, as :func:`fit_modulated`, where no spikes are kept.
+
+    Parameters
+    ----------
+    summaries : mapping
+        Group → its summary, with the same units in all. Rates do not depend on the order of stimuli, so
+        the classes can be shown one after the other, each into a summary of its own; the parts of a merged
+        summary are trials.
+    by : str
+        What the groups are, in a word.
+
+    Returns
+    -------
+    ModulatedFit
+        Without ``recording``: it cannot simulate.
+
+    Raises
+    ------
+    TypeError
+        If it is not a mapping of summaries.
+    ValueError
+        If there are fewer than two groups, one is without bins, or their units differ.
+
+    Examples
+    --------
+    A network of random weights, and two classes of stimuli, of which one is the stronger:
+
+    >>> import torch, ann2neo
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU())
+    >>> of_class = {name: torch.randn(500, 3) * size for name, size in (("weak", 0.1), ("strong", 5.0))}
+    >>> summaries = {name: ann2neo.summarize(model, stimuli) for name, stimuli in of_class.items()}
+    >>> fit_groups(summaries, "classes")
+    ModulatedFit(4 units, 2 rates by classes)
+    """
+    if not isinstance(summaries, Mapping):
+        raise TypeError(f"{type(summaries).__name__}: expected a mapping of summaries, {{group: summary}}")
+    for name, summary in summaries.items():
+        if not isinstance(summary, Summary):
+            raise TypeError(f"{name!r} is of {type(summary).__name__}: expected a Summary, see summarize")
+    if len(summaries) < 2:
+        raise ValueError(f"summaries of {list(summaries)}: rates need two groups or more")
+    name, first = next(iter(summaries.items()))
+    places = first.places
+    for other, summary in summaries.items():
+        if not summary.n_bins:
+            raise ValueError(f"the summary of {other!r} has no bins: show it stimuli, or leave it out")
+        if not summary.places.equals(places):
+            raise ValueError(
+                f"the summary of {other!r} has other units than that of {name!r}, or other thresholds: "
+                f"{len(summary.places)} of {summary.shapes}, not {len(places)} of {first.shapes}"
+            )
+    counts = np.stack([summary.sums.n_spikes for summary in summaries.values()], axis=1)
+    n_bins = np.array([summary.n_bins for summary in summaries.values()])
+    return ModulatedFit(*_fit(places, counts, n_bins, list(summaries)), by)
+
+
+def _fit(
+    places: pd.DataFrame, counts: np.ndarray, of_group: np.ndarray, names: list[Any]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tables of units and of rates, from spikes (n_units, n_groups) in bins (n_groups,)."""
+    import pandas as pd
+    from scipy.stats import chi2
+
+    n, n_groups = int(of_group.sum()), len(of_group)
+    k = counts.sum(axis=1)
+    p, rates = k / n, counts / of_group
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = (of_group * (rates - p[:, None]) ** 2).sum(axis=1) / (p * (1 - p))
+    eta_squared = statistic / n
+    expected = np.minimum(p, 1 - p) * of_group.min()
+    pvalue = np.where(expected >= FEWEST_EXPECTED, chi2.sf(statistic, n_groups - 1), np.nan)
+    columns = {
+        "n_spikes": k,
+        "activation_probability": p,
+        "modulation_statistic": statistic,
+        "modulation_pvalue": pvalue,
+        "modulation_qvalue": qvalue(pvalue),
+        "eta_squared": eta_squared,
+        "epsilon_squared": 1 - (1 - eta_squared) * (n - 1) / (n - n_groups) if n > n_groups else np.nan,
+    }
+    for process in PROCESSES:
+        columns |= criteria(process, log_likelihood(process, k, n, p), 1, n)
+    for process in PROCESSES:
+        by_group = log_likelihood(process, counts, of_group, rates).sum(axis=1)
+        columns |= criteria(f"modulated_{process}", by_group, n_groups, n)
+    return places.assign(**columns), pd.DataFrame(rates, columns=names)
+
+
+def _fill_with_poisson(
+    block: neo.Block, rates: np.ndarray, group: np.ndarray, time: PseudoTime, seed: int
+) -> None:
+    """Replace the trains of a block by trains in continuous time that are drawn when they are first used."""
+    import quantities as pq
+
+    from ..interop.description import HEADER
+    from ..interop.lazy import LazySpikeTrainList, spiketrain_view
+
+    # spikes are not at bin centres: without this, from_neo will ask for a bin size
+    del block.annotations[HEADER]
+    edges = time.trial_edges
+
+    def fill(trial: int, segment: neo.Segment) -> None:
+        models = segment.spiketrains
+        bins = slice(edges[trial], edges[trial + 1])
+        t_start, t_stop = (edges[trial + i] * time.bin_size * pq.ms for i in (0, 1))
+
+        @cache
+        def make(i: int) -> neo.SpikeTrain:
+            # a stream for each train makes the order of use irrelevant
+            rng = np.random.default_rng([seed, trial, i])
+            n_spikes = rng.poisson(rates[i, group[bins]])
+            # given their number, the spikes of a constant rate are anywhere in their bin
+            at = np.repeat(np.arange(bins.start, bins.stop), n_spikes) + rng.random(n_spikes.sum())
+            train = spiketrain_view(np.sort(at) * time.bin_size, t_start, t_stop, segment)
+            train.name, train.annotations = models[i].name, models[i].annotations
+            return train
+
+        segment.spiketrains = LazySpikeTrainList(len(models), make, segment)
+
+    for trial, segment in enumerate(block.segments):
+        fill(trial, segment)
+
+
+def _group_of_bins(recording: Recording, by: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the names of the groups, and the group of each bin."""
+    if by not in GROUPS:
+        raise ValueError(f"by={by!r}: give one of {GROUPS}")
+    values = recording.labels if by == "labels" else recording.time.trial_of(np.arange(recording.n_bins))
+    if values is None:
+        raise ValueError("by='labels', but the stimuli have none: give them as labels= when recording")
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        raise ValueError(
+            f"{np.isnan(values).sum()} of {len(values)} bins have the label NaN: leave these out"
+        )
+    names, group = np.unique(values, return_inverse=True)
+    if len(names) < 2:
+        raise ValueError(f"by={by!r}, but there is only one, {names[0]}: rates need two groups or more")
+    return names, group
+
+
+def _counts(recording: Recording, group: np.ndarray, n_groups: int) -> np.ndarray:
+    """Return the number of spikes of each unit in each group: int64 (n_units, n_groups)."""
+    order, first = np.argsort(group, kind="stable"), np.cumsum(np.bincount(group, minlength=n_groups))[:-1]
+    blocks = (dense for raster in recording.rasters.values() for _, dense in raster.blocks())
+    starts = np.append(0, first)
+    return np.concatenate(
+        [np.add.reduceat(dense[:, order], starts, axis=1, dtype=np.int64) for dense in blocks]
+    )

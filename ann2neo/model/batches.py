@@ -1,0 +1,196 @@
+"""Stimuli in batches, from whatever holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils.rnn import PackedSequence
+from torch.utils.data import DataLoader, Dataset
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Stimuli to show at once.
+
+    Parameters
+    ----------
+    inputs : torch.Tensor, PackedSequence or dict
+        The model's first argument, or its arguments by name.
+    labels : array, optional
+        One for each stimulus.
+    shown : torch.Tensor, optional
+        Which steps are no padding: see :func:`ann2neo.model.hooks.steps.into_bins`.
+
+    Examples
+    --------
+    >>> len(Batch(torch.zeros(3, 2))), Batch({"input": torch.ones(1)}).show_to(nn.ReLU(), "cpu")
+    (3, tensor([1.]))
+    """
+
+    inputs: torch.Tensor | PackedSequence | dict[str, Any]
+    labels: Any = None
+    shown: torch.Tensor | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the tensor that tells the number of stimuli, which is the first in it."""
+        if isinstance(self.inputs, PackedSequence):
+            return (int(self.inputs.batch_sizes[0]),)
+        first = self.inputs if isinstance(self.inputs, torch.Tensor) else _first_tensor(self.inputs)
+        return tuple(first.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def show_to(self, model: nn.Module, device: Any) -> Any:
+        """Call a model that is on a device; return what it gives."""
+        if not isinstance(self.inputs, dict):
+            return model(self.inputs.to(device))
+        moved = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in self.inputs.items()}
+        return model(**moved)
+
+
+def number_of_stimuli(stimuli: Any) -> int | None:
+    """Return how many stimuli there will be, or None where that is not known.
+
+    Examples
+    --------
+    >>> number_of_stimuli(np.zeros((5, 2))), number_of_stimuli(iter([]))
+    (5, None)
+    """
+    if isinstance(stimuli, Mapping):
+        return len(_first_tensor(stimuli))
+    if not isinstance(stimuli, DataLoader):
+        sized = isinstance(stimuli, Dataset | torch.Tensor | np.ndarray) and hasattr(stimuli, "__len__")
+        return len(stimuli) if sized else None
+    try:
+        n_stimuli = len(stimuli.sampler)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+    return (
+        n_stimuli - n_stimuli % stimuli.batch_size if stimuli.drop_last and stimuli.batch_size else n_stimuli
+    )
+
+
+def batches(
+    stimuli: Any, batch_size: int, model: nn.Module, *, lengths: Any = None, mask: bool = False
+) -> Iterator[Batch]:
+    """Yield batches of stimuli.
+
+    Parameters
+    ----------
+    stimuli, batch_size, model
+        As for :func:`ann2neo.record`.
+    lengths : array, optional
+        int (n_stimuli,), steps of each stimulus that are no padding.
+    mask : bool
+        Take these from an ``attention_mask`` among the arguments.
+
+    Raises
+    ------
+    TypeError
+        If the stimuli are no DataLoader, Dataset, array, arguments by name or iterable of batches.
+    ValueError
+        If there is no stimulus, or less than one in a batch, or not one length for each.
+
+    Examples
+    --------
+    >>> [len(batch) for batch in batches(np.zeros((5, 2)), 2, nn.ReLU())]
+    [2, 2, 1]
+    """
+    n_before = 0
+    for raw in _raw_batches(stimuli, batch_size):
+        batch = _by_name(raw, mask) if isinstance(raw, Mapping) else _in_order(raw, model)
+        if not len(batch):
+            continue
+        if lengths is not None:
+            shown = torch.as_tensor(lengths)[n_before : n_before + len(batch)]
+            if len(shown) < len(batch):
+                raise ValueError(
+                    f"{len(lengths)} lengths for {n_before + len(batch)} stimuli or more: give as many"
+                )
+            batch = replace(batch, shown=shown)
+        n_before += len(batch)
+        yield batch
+    if not n_before:
+        raise ValueError(f"there are no stimuli in the {type(stimuli).__name__}")
+    if lengths is not None and len(lengths) != n_before:
+        raise ValueError(f"{len(lengths)} lengths for {n_before} stimuli: give as many")
+
+
+def _by_name(given: Mapping[str, Any], mask: bool) -> Batch:
+    inputs = {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in given.items()}
+    labels = inputs.pop("labels", None)
+    _first_tensor(inputs)  # raises if there is none
+    return Batch(inputs, labels, inputs.get("attention_mask") if mask else None)
+
+
+def _in_order(given: Any, model: nn.Module) -> Batch:
+    if isinstance(given, PackedSequence):
+        return Batch(given)
+    parts = [given] if isinstance(given, torch.Tensor | np.ndarray) else given
+    if isinstance(parts, Sequence) and parts and isinstance(parts[0], PackedSequence):
+        return Batch(parts[0], parts[1] if len(parts) > 1 else None)
+    usable = isinstance(parts, Sequence) and len(parts) > 0
+    if not usable or not isinstance(parts[0], torch.Tensor | np.ndarray) or not parts[0].ndim:
+        raise TypeError(
+            f"a batch of stimuli is a {type(given).__name__}: give tensors, (tensor, labels) tuples or "
+            "arguments by name, or run your own loop with ann2neo.Probe"
+        )
+    return Batch(_tensor(parts[0], model), parts[1] if len(parts) > 1 else None)
+
+
+def _first_tensor(inputs: Mapping[str, Any]) -> Any:
+    found = next((v for v in inputs.values() if isinstance(v, torch.Tensor | np.ndarray) and v.ndim), None)
+    if found is None:
+        raise TypeError(
+            f"stimuli by name have no tensor: {list(inputs)}; give the model's arguments, each "
+            "(n_stimuli, ...)"
+        )
+    return found
+
+
+def _tensor(stimuli: torch.Tensor | np.ndarray, model: nn.Module) -> torch.Tensor:
+    """Return NumPy's floats in the precision of the model; all else as it is."""
+    if isinstance(stimuli, torch.Tensor):
+        return stimuli
+    tensor = torch.from_numpy(np.ascontiguousarray(stimuli))
+    own = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    return tensor.to(own) if tensor.is_floating_point() else tensor
+
+
+def _raw_batches(stimuli: Any, batch_size: int) -> Iterable[Any]:
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size}: give at least one")
+    if getattr(stimuli, "ndim", 1) == 0:
+        raise ValueError("stimuli is one number: give an array with the stimuli along its first dimension")
+    if isinstance(stimuli, Mapping):
+        n = len(_first_tensor(stimuli))
+        parts = (range(i, min(i + batch_size, n)) for i in range(0, n, batch_size))
+        return ({k: _part_of(v, part, n) for k, v in stimuli.items()} for part in parts)
+    if isinstance(stimuli, np.ndarray):
+        return (stimuli[i : i + batch_size] for i in range(0, len(stimuli), batch_size))
+    if isinstance(stimuli, torch.Tensor):
+        return stimuli.split(batch_size) if len(stimuli) else ()
+    if isinstance(stimuli, Dataset) and not isinstance(stimuli, torch.utils.data.IterableDataset):
+        return DataLoader(stimuli, batch_size)
+    if isinstance(stimuli, tuple) and len(stimuli) == 2 and getattr(stimuli[1], "ndim", 0) == 1:
+        raise TypeError(
+            "stimuli is a pair: for stimuli and their labels give record(model, x, labels=y), or "
+            "torch.utils.data.TensorDataset(x, y)"
+        )
+    if isinstance(stimuli, nn.Module) or not isinstance(stimuli, Iterable):
+        raise TypeError(
+            f"stimuli is a {type(stimuli).__name__}: give a DataLoader, a Dataset, batches, or a tensor"
+        )
+    return stimuli
+
+
+def _part_of(values: Any, part: range, n_stimuli: int) -> Any:
+    has_stimuli = isinstance(values, torch.Tensor | np.ndarray) and values.ndim and len(values) == n_stimuli
+    return values[part.start : part.stop] if has_stimuli else values

@@ -1,0 +1,6 @@
+"""What each selected place in a model gives in one forward pass, seen without leaving a trace."""
+
+from .hooks import Hooks
+from .selection import Selection
+
+__all__ = ["Hooks", "Selection"]

@@ -1,0 +1,394 @@
+"""Forward hooks on a live model: what each selected place gives in one pass."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils.rnn import PackedSequence
+
+from ...recording.by_layer import check_keys
+from ...recording.units import Layer
+from .functions import ACTIVATIONS, FunctionCalls, is_activation, name_of
+from .selection import Selection, TimeDim, gives_spikes, model_names, module_paths, unwrapped, what_there_is
+from .steps import into_bins
+
+
+def tensor_of(output: Any, layer: str) -> torch.Tensor | PackedSequence:
+    """Return the activation in what a module gave: a tensor, or the first tensor of a tuple or dict.
+
+    So an LSTM is its output sequence (packed, if its input was), an attention layer its output, a spiking
+    neuron its spikes, a Hugging Face model its last hidden state.
+
+    Raises
+    ------
+    TypeError
+        If there is no tensor, or it is not of real numbers.
+    ValueError
+        If the tensor holds no numbers, being on the meta device.
+
+    Examples
+    --------
+    >>> output, state = torch.ones(2), torch.zeros(1)
+    >>> tensor_of((output, state), "lstm")
+    tensor([1., 1.])
+    """
+    found = output
+    if isinstance(output, Mapping | Sequence) and not isinstance(output, PackedSequence):
+        parts = output.values() if isinstance(output, Mapping) else output
+        found = next((part for part in parts if isinstance(part, torch.Tensor | PackedSequence)), output)
+    if isinstance(found, PackedSequence):
+        return found
+    if not isinstance(found, torch.Tensor):
+        raise TypeError(
+            f"layer {layer!r} gives a {type(output).__name__} without a tensor in its first level: "
+            "choose a layer inside it, or wrap it in a module that returns the tensor to record"
+        )
+    if found.is_complex():
+        raise TypeError(f"layer {layer!r} gives complex numbers, which have no threshold")
+    if found.device.type == "meta":
+        raise ValueError(
+            f"layer {layer!r} is on the meta device, where tensors hold no numbers: load the model's weights "
+            "and move it to a real device first, say with model.to_empty(device='cpu') and load_state_dict"
+        )
+    found = found.detach()
+    if found.is_quantized:
+        return found.dequantize()
+    wide_integers = not found.is_floating_point() and found.element_size() > 2
+    return found.double() if wide_integers else found  # float32 does not hold them all
+
+
+class Hooks:
+    """Forward hooks on the selected places, as a context manager that leaves no trace.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model; a forward pass is one call of it. While the hooks are on, what torch.compile compiled in
+        it runs as it was written, since compiled code calls no hook.
+    selection : Selection
+        Which layers and units.
+    on_layer : callable
+        Called with each firing: (Layer, activation of shape (n_bins, *layer.shape), n_steps (n_stimuli,),
+        the bins of each stimulus). What it returns is kept until the pass is complete. It runs before the
+        next module, which may overwrite the tensor.
+    on_pass : callable
+        Called after each complete forward pass: ({layer name: what ``on_layer`` gave}, n_steps, what the
+        model gave).
+
+    Examples
+    --------
+    >>> shapes = []
+    >>> def on_layer(layer, activation, n_steps):
+    ...     return activation.shape
+    >>> def on_pass(of_layers, n_steps, output):
+    ...     shapes.append(of_layers)
+    >>> relu = nn.ReLU()
+    >>> with Hooks(relu, Selection(), on_layer, on_pass):
+    ...     _ = relu(torch.zeros(3, 2, 4))
+    >>> shapes
+    [{'ReLU': torch.Size([3, 2, 4])}]
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        selection: Selection,
+        on_layer: Callable[[Layer, torch.Tensor, np.ndarray], Any],
+        on_pass: Callable[[dict[str, Any], np.ndarray, Any], None],
+    ) -> None:
+        self.model, self.selection = unwrapped(model), selection
+        self.on_layer, self.on_pass = on_layer, on_pass
+        self.layers: dict[str, Layer] = {}
+        self._is_compiled = any(_is_compiled(module) for module in model.modules())
+        self._modules = selection.modules(self.model)
+        self._names_of: dict[int, tuple[str, ...]] = {}
+        for name, module in model_names(self.model, aliases=True).items():
+            self._names_of[id(module)] = (*self._names_of.get(id(module), ()), name)
+        self._names: dict[tuple[str, int], str] = {}
+        self._watches_functions = selection.watches_functions(self.model)
+        self._watches_all_functions = selection.names_functions(self.model)
+        self._while_on = ExitStack()
+        self._is_on = False
+        # a pass belongs to one thread; others that call the model wait
+        self._turn = threading.RLock()
+        self._pass = ExitStack()
+        self._watch = FunctionCalls(self._function_called)
+        self._shown: torch.Tensor | None = None
+        self._complete_passes = 0
+        self._forget_pass()
+
+    def __enter__(self) -> Hooks:
+        if self._is_on:
+            raise RuntimeError("this probe is already on: make another one for a loop within its loop")
+        if self._is_compiled:
+            self._while_on.enter_context(torch.compiler.set_stance("force_eager"))
+        self._is_on = True
+        hook = self.model.register_forward_pre_hook
+        self._until_off(hook(self._begin_pass, with_kwargs=True))
+        if self._watches_functions:
+            for path, module in module_paths(self.model).items():
+                calls_none = _is_of_torch(module) and not isinstance(module, ACTIVATIONS)
+                if calls_none and not self._watches_all_functions:
+                    continue
+                self._until_off(module.register_forward_pre_hook(self._entering(path, module)))
+                self._until_off(module.register_forward_hook(self._leaving, always_call=True))
+        for name, module in self._modules.items():
+            self._until_off(module.register_forward_hook(self._firing(name)))
+        self._until_off(self.model.register_forward_hook(self._end_pass))
+        # after a pass that failed, too
+        self._until_off(self.model.register_forward_hook(self._close_pass, always_call=True))
+        return self
+
+    def _until_off(self, handle: Any) -> None:
+        self._while_on.callback(handle.remove)
+
+    def __exit__(self, *exception: object) -> None:
+        with self._turn:
+            self._pass.close()  # Ctrl-C in a pass runs no hook
+            self._while_on.close()
+            self._is_on = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Hooks:
+        return self  # a copy of the model has these hooks, too, but is not the one to look at
+
+    def announce(self, shown: torch.Tensor | None) -> None:
+        """Tell which steps of the stimuli in the next forward pass are bins: see :func:`into_bins`."""
+        if shown is not None and self.selection.time_dim is None:
+            raise ValueError("lengths= or a mask tell of steps: name the dimension of the steps as time_dim=")
+        self._shown = shown
+
+    # -- a forward pass ------------------------------------------------------------------------------
+
+    def _forget_pass(self) -> None:
+        if not self._complete_passes:  # nothing is left of a first pass that failed
+            self.layers.clear()
+            self._names.clear()
+        self._results: dict[str, Any] = {}
+        self._n_firings: dict[str, int] = {}
+        self._called: dict[str, tuple[tuple[str, ...], list[torch.Tensor]]] = {}
+        self._skipped: dict[str, tuple[int, ...]] = {}
+        self._path: list[tuple[nn.Module, str | None, bool]] = []
+        self._n_steps: np.ndarray | None = None
+        self._batch: tuple[int, ...] | None = None
+        self._in_pass = self._is_busy = False
+
+    def _begin_pass(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if model is not self.model:
+            return
+        self._turn.acquire()
+        self._pass.close()  # one that Ctrl-C ended
+        self._pass.callback(self._turn.release)
+        self._forget_pass()
+        self._in_pass = True
+        self._pass.callback(self._forget_pass)
+        given = next((v for v in (*args, *kwargs.values()) if isinstance(v, torch.Tensor) and v.ndim), None)
+        self._batch = None if given is None else tuple(given.shape[:2])
+        if self._watches_functions:
+            self._pass.enter_context(self._watch)
+
+    def _close_pass(self, model: nn.Module, args: Any, output: Any) -> None:
+        if model is self.model:
+            self._pass.close()
+
+    def _end_pass(self, model: nn.Module, args: Any, output: Any) -> None:
+        if model is not self.model or not self._in_pass:
+            return
+        self._is_busy = True
+        for name, (modules, outputs) in self._called.items():
+            self._receive(name, modules, torch.stack(outputs, 1), 1)
+        self._check_what_fired()
+        assert self._n_steps is not None
+        if len(self._n_steps):
+            self._complete_passes += 1
+            self.on_pass(self._results, self._n_steps, output)
+        self._shown = None
+
+    # -- modules -------------------------------------------------------------------------------------
+
+    def _firing(self, module_name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            if getattr(module, "_is_replica", False):
+                raise RuntimeError(
+                    f"layer {module_name!r} runs in a copy that DataParallel made on another GPU, all at "
+                    "once: give the probe and its loop the model itself (model.module), or use "
+                    "DistributedDataParallel"
+                )
+            if module is not self._modules[module_name] or not self._in_pass or self._is_busy:
+                return  # a copy, or another model that has this module, too
+            n_before = self._n_firings.get(module_name, 0)
+            self._n_firings[module_name] = n_before + 1
+            modules = self._names_of[id(module)]
+            time_dim = self.selection.time_dim_of(module_name, modules)
+            name = module_name if time_dim == "calls" else self._name_of(module_name, n_before)
+            if not self.selection.wants(name, modules, module):
+                return
+            time_dim = self.selection.time_dim_of(name, modules)
+            if isinstance(module, nn.RNNBase) and not module.batch_first and time_dim is None:
+                _check_is_packed(name, module, output)
+            self._fire(name, modules, output, time_dim)
+
+        return hook
+
+    def _name_of(self, stem: str, n_before: int, is_function: bool = False) -> str:
+        """Name the n-th firing of a place in a pass: relu, relu_1, … past names of other places."""
+        key = (stem, n_before)
+        if key not in self._names:
+            taken = {name for names in self._names_of.values() for name in names} | set(self._names.values())
+            name, number = stem, n_before
+            while (number or is_function) and (name := f"{stem}_{number}" if number else stem) in taken:
+                number += 1
+            self._names[key] = name
+        return self._names[key]
+
+    # -- functions -----------------------------------------------------------------------------------
+
+    def _entering(self, path: str, module: nn.Module) -> Callable[..., None]:
+        of_torch = _is_of_torch(module)  # what these call is what they give
+        chosen = any(module is each for each in self._modules.values())
+        is_place = chosen and (next(module.children(), None) is None or gives_spikes(module))
+
+        def hook(entered: nn.Module, args: Any) -> None:
+            if entered is not module or not self._in_pass:
+                return
+            within = is_place or (bool(self._path) and self._path[-1][2])
+            self._path.append((module, None if of_torch else path, within))
+
+        return hook
+
+    def _leaving(self, module: nn.Module, args: Any, output: Any) -> None:
+        if any(entered is module for entered, *_ in self._path):
+            while self._path.pop()[0] is not module:
+                pass
+
+    def _function_called(
+        self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: torch.Tensor
+    ) -> None:
+        if not self._watches_all_functions and not is_activation(function, args, kwargs):
+            return
+        name = self._function_name(function)
+        if name is None:
+            return
+        if not self.selection.names(name):
+            within_place = self._path[-1][2]
+            if within_place or not is_activation(function, args, kwargs):
+                return
+            if not self.selection.wants_activation(name):
+                return
+            if self._batch is not None and (not output.ndim or output.shape[0] not in self._batch):
+                self._skipped[name] = tuple(output.shape)
+                return
+        self._fire(name, (), output, self.selection.time_dim_of(name, ()))
+
+    def _function_name(self, function: Any) -> str | None:
+        """Name a call where it is made, or return None where it is not to be seen."""
+        if self._is_busy or not self._path or self._path[-1][1] is None:
+            return None
+        path = self._path[-1][1]
+        stem = f"{path}.{name_of(function)}" if path else name_of(function)
+        n_before = self._n_firings.get(stem, 0)
+        self._n_firings[stem] = n_before + 1
+        if self.selection.time_dim_of(stem, ()) == "calls":
+            return stem
+        return self._name_of(stem, n_before, is_function=True)
+
+    # -- what fires ----------------------------------------------------------------------------------
+
+    def _fire(self, name: str, modules: tuple[str, ...], output: Any, time_dim: TimeDim) -> None:
+        self._is_busy = True
+        found = tensor_of(output, name)
+        if time_dim == "calls":
+            if isinstance(found, PackedSequence):
+                raise TypeError(f"layer {name!r} gives a packed sequence, whose steps are not its calls")
+            self._called.setdefault(name, (modules, []))[1].append(found.clone())
+        else:
+            self._receive(name, modules, found, time_dim)
+        self._is_busy = False
+
+    def _receive(
+        self, name: str, modules: tuple[str, ...], output: torch.Tensor | PackedSequence, time_dim: int | None
+    ) -> None:
+        activation, n_steps = into_bins(name, output, time_dim, self._shown)
+        if self._n_steps is None:
+            self._n_steps = n_steps
+        elif not np.array_equal(self._n_steps, n_steps):
+            raise ValueError(
+                f"layer {name!r} gives {_counted(n_steps)} in a pass where another layer gave "
+                f"{_counted(self._n_steps)} (its activation has shape {tuple(activation.shape)}): the first "
+                "dimension must be the batch, apart from time_dim=, which can be a dict by layer; layers "
+                "with other steps make recordings of their own"
+            )
+        shape = tuple(activation.shape[1:])
+        layer = self.layers.get(name)
+        if layer is None:
+            if self._complete_passes:
+                raise ValueError(
+                    f"layer {name!r} fires in this forward pass but not in the first: "
+                    "record models whose layers depend on the input with layers= that always fire"
+                )
+            layer = Layer(name, modules, shape, self.selection.units_of(name, shape))
+            self.layers[name] = layer
+        elif layer.shape != shape:
+            raise ValueError(
+                f"layer {name!r} gives an activation of shape {shape}, it was {layer.shape} before: "
+                "show stimuli of one size (resize or crop them)"
+            )
+        self._results[name] = self.on_layer(layer, activation, n_steps)
+
+    def _check_what_fired(self) -> None:
+        way_out = (
+            "Hooks see modules and functions that are called from Python: not branches used in training "
+            "only, not what is within TorchScript or another library's compiled code. "
+            "ann2neo.layers(model, stimuli) lists what can be recorded"
+        )
+        missing = self.selection.unmet(self.layers.values())
+        if missing or not self._results:
+            lacking = missing or list(self._modules) or "of an activation, module or function,"
+            there_is = what_there_is(model_names(self.model, aliases=True))
+            raise ValueError(f"no layer {lacking} fired in a forward pass; {there_is}. {way_out}")
+        for argument in ("units", "time_dim"):
+            given = getattr(self.selection, argument)
+            if isinstance(given, Mapping):
+                check_keys(argument, given, self.layers.values())
+        gone = [name for name in self.layers if name not in self._results]
+        if gone:
+            raise ValueError(
+                f"layer {gone[0]!r} fired in the first forward pass but not in this one: "
+                "record only layers that every stimulus goes through"
+            )
+        silent = [name for name in self._modules if name not in self._n_firings]
+        if silent and not self._complete_passes:
+            warnings.warn(f"not recorded, because they did not fire: {silent}. {way_out}", stacklevel=2)
+        if self._skipped and not self._complete_passes:
+            warnings.warn(
+                f"not recorded, because their first dimension is not the batch: {self._skipped}",
+                stacklevel=2,
+            )
+
+
+def _is_of_torch(module: nn.Module) -> bool:
+    """Tell whether a module is one of torch's own, without others in it."""
+    return type(module).__module__.startswith("torch.nn") and next(module.children(), None) is None
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+
+
+def _counted(n_steps: np.ndarray) -> str:
+    lengths = np.unique(n_steps).tolist()
+    return f"{len(n_steps)} stimuli of {' to '.join(map(str, lengths[:: max(1, len(lengths) - 1)]))} steps"
+
+
+def _check_is_packed(layer: str, module: nn.RNNBase, output: Any) -> None:
+    if not isinstance(tensor_of(output, layer), PackedSequence):
+        raise ValueError(
+            f"layer {layer!r} is a {type(module).__name__} with batch_first=False, its output is (steps, "
+            "stimuli, units): give time_dim=0, which makes each step of a stimulus a bin"
+        )
