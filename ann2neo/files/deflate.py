@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import zlib
 from functools import cache
-from types import ModuleType
+from typing import Any
 
 
 @cache
-def library() -> ModuleType:
+def library() -> Any:
     """Return ``isal.isal_zlib`` if it is installed, else ``zlib``: each reads what the other writes."""
     try:
         from isal import isal_zlib
@@ -28,7 +28,8 @@ def deflated(data: bytes) -> bytes:
     >>> inflated(deflated(b"spikes"), most=100), inflated(deflated(b"spikes"), most=3)
     (b'spikes', b'spi')
     """
-    return library().compress(data, 1)
+    compressed: bytes = library().compress(data, 1)
+    return compressed
 
 
 def inflated(data: bytes, most: int) -> bytes:
@@ -36,4 +37,5 @@ def inflated(data: bytes, most: int) -> bytes:
 
     A damaged chunk may say that it inflates to any size; so the caller says what it can be.
     """
-    return library().decompressobj().decompress(data, most)
+    content: bytes = library().decompressobj().decompress(data, most)
+    return content

@@ -158,7 +158,7 @@ class TrainsInFile:
 def _stretch(times: h5py.Dataset, first: int, last: int) -> np.ndarray:
     """Return a part of a data set; by several threads, if it is compressed as here."""
     if first == last or times.compression != "gzip" or times.id.get_create_plist().get_nfilters() > 1:
-        return times[first:last]
+        return np.asarray(times[first:last])
     size = times.chunks[0]
     starts = range(first // size * size, last, size)
 

@@ -185,13 +185,14 @@ def _binned(trains: list[neo.SpikeTrain], bin_size: float) -> np.ndarray:
             "give a shorter bin_size"
         )
     with quiet_elephant():
-        return elephant.conversion.BinnedSpikeTrain(
+        binned = elephant.conversion.BinnedSpikeTrain(
             trains,
             bin_size=bin_size * pq.ms,
             t_start=start * pq.ms,
             t_stop=min(start + n_bins * bin_size, stop) * pq.ms,
             n_bins=n_bins,
-        ).to_bool_array()
+        )
+        return np.asarray(binned.to_bool_array())
 
 
 def _rows_by_group(block: neo.Block, trains: list[neo.SpikeTrain]) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from copy import deepcopy
 from functools import reduce
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,18 +19,16 @@ from ..recording.time import PseudoTime, milliseconds
 from ..recording.units import Layer, unit_table
 from .handover import SummaryHandover
 from .kernels.windows import DEFAULT_WINDOW, Layout
-from .layer_sums import LayerSums, sample
+from .network_sums import NetworkSums
 from .npz import damage_named, read_state, write_state
 from .statistics import STATISTICS, Sums
 from .tables import correlation, expected_rows, layer_rows, population, unit_rows
-from .uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-MOST_BINS = 3_037_000_499
-"""Bins of the longest stretch, √2⁶³: a squared interval or count of spikes may be its square."""
+Made = TypeVar("Made")
 
 OF_ONE_RUN = ("interrupted", "n_batches", "batch_size", "n_steps")
 """Annotations about one run and its checkpoint: a merged summary drops them."""
@@ -118,15 +116,18 @@ class Summary(SummaryHandover):
             raise ValueError(f"start={start}, n_correlated={n_correlated}: give 0 or more")
         self.layout = Layout(window, trial_bins)
         self.bin_size = milliseconds(bin_size)
-        self.start, self.n_bins, self.n_nan = int(start), 0, 0
-        self.isi_histogram, self.n_correlated, self.seed = bool(isi_histogram), n_correlated, seed
-        self.backend = backend
+        self.start, self.isi_histogram = int(start), bool(isi_histogram)
+        self.n_correlated, self.seed, self.backend = n_correlated, seed, backend
         self.engine = "raster"
         self.annotations: dict[str, Any] = {}
-        self._layers: dict[str, LayerSums] = {}
-        self._received: dict[str, torch.Tensor] = {}
-        self._steps: np.ndarray | None = None
-        self._complexity: torch.Tensor | None = None
+        self._network = NetworkSums(
+            self.layout,
+            self.start,
+            isi_histogram=self.isi_histogram,
+            n_correlated=n_correlated,
+            seed=seed,
+            backend=backend,
+        )
         self._cache: dict[str, Any] = {}
 
     # -- adding bins ---------------------------------------------------------------------------------
@@ -140,6 +141,16 @@ class Summary(SummaryHandover):
     def trial_bins(self) -> int | tuple[int, ...] | None:
         """Bins in every trial, or a tuple with the bins of each; None if all is one trial."""
         return self.layout.trial_bins
+
+    @property
+    def n_bins(self) -> int:
+        """Bins added up so far."""
+        return self._network.n_bins
+
+    @property
+    def n_nan(self) -> int:
+        """Activations that were NaN, and counted as no spike."""
+        return self._network.n_nan
 
     @property
     def stop(self) -> int:
@@ -175,7 +186,7 @@ class Summary(SummaryHandover):
         if len(set(n_bins.values())) != 1:
             raise ValueError(f"update needs the same bins of all layers, these have {n_bins}")
         for name, activation in activations.items():
-            known = self._layers.get(name)
+            known = self._network.layers.get(name)
             shape = tuple(activation.shape[1:]) or (1,)
             units = np.arange(int(np.prod(shape)))
             if known is None:
@@ -186,7 +197,6 @@ class Summary(SummaryHandover):
         self.complete(next(iter(n_bins.values())), allow_nan=allow_nan)
         return self
 
-    @torch.inference_mode(mode=False)  # tensors made in it could not be added to outside of it
     def receive(
         self,
         layer: Layer,
@@ -200,13 +210,8 @@ class Summary(SummaryHandover):
         the forward pass fails and nothing is completed, what was received is forgotten. ``n_steps`` are the
         bins of each stimulus, by default one.
         """
-        self._steps = n_steps
-        sums = self._sums_of(layer, threshold, activation.device)
-        with uninterrupted():
-            rows = activation if layer.all_units else layer.recorded(activation)
-            self._received[layer.name] = sums.receive(rows)
+        self._network.receive(layer, activation, threshold, n_steps)
 
-    @torch.inference_mode(mode=False)
     def receive_bits(
         self, layer: Layer, words: torch.Tensor, n_active: torch.Tensor, threshold: np.ndarray
     ) -> None:
@@ -223,35 +228,7 @@ class Summary(SummaryHandover):
         threshold : numpy.ndarray
             float64 (n_units,).
         """
-        self._steps = None
-        sums = self._sums_of(layer, threshold, words.device)
-        with uninterrupted():
-            sums.receive_bits(words, n_active)
-            self._received[layer.name] = torch.tensor([0, -1])  # no NaN
-
-    def _sums_of(self, layer: Layer, threshold: np.ndarray, device: torch.device) -> LayerSums:
-        """Return where a layer is added up; of a new forward pass, forget what an earlier one left."""
-        if layer.name in self._received:
-            self._received = {}
-        sums = self._layers.get(layer.name)
-        if sums is not None:
-            sums.check(layer.units, layer.shape, threshold)
-            return sums
-        if self.n_bins:
-            raise ValueError(f"layer {layer.name!r} is new; this summary has {list(self._layers)}")
-        self._layers[layer.name] = LayerSums(
-            layer.name,
-            layer.units,
-            layer.shape,
-            threshold,
-            self.layout,
-            self.start,
-            correlated=sample(layer.name, len(layer.units), self.n_correlated, self.seed),
-            isi_histogram=self.isi_histogram,
-            backend=self.backend,
-            device=device if device.type == "cuda" else torch.device("cpu"),
-        )
-        return self._layers[layer.name]
+        self._network.receive_bits(layer, words, n_active, threshold)
 
     def complete(self, n_bins: int, *, allow_nan: bool = False) -> None:
         """Add the bins that every layer received.
@@ -261,52 +238,9 @@ class Summary(SummaryHandover):
         ValueError
             If a layer received none, or an activation is NaN: then nothing is added.
         """
-        received, self._received = self._received, {}
-        if not self.n_bins:  # forget layers of a first forward pass that failed
-            self._layers = {name: self._layers[name] for name in received}
-        lacking = [name for name in self._layers if name not in received]
-        if lacking:
-            raise ValueError(f"layer {lacking[0]!r} is lacking; this summary has {list(self._layers)}")
-        self.layout.trial(max(self.stop, self.stop + n_bins - 1))  # raises beyond the last trial
-        _check_length(self.n_bins + n_bins)
-        n_nan = self._check_nan(received, allow_nan)
-        with uninterrupted():
-            self._commit(n_bins)
-            self.n_nan += n_nan
-
-    def _check_nan(self, received: Mapping[str, torch.Tensor], allow_nan: bool) -> int:
-        together = torch.stack([nan.to(next(iter(received.values())).device) for nan in received.values()])
-        for name, (n_nan, first) in zip(received, together.tolist(), strict=True):
-            if n_nan and not allow_nan:
-                row, place = divmod(first, self._layers[name].n_units)
-                raise ValueError(
-                    f"layer {name!r} gives NaN for {self._where(row)}, unit "
-                    f"{self._layers[name].unit_at(place)}: repair the model or its input, or go "
-                    "on with allow_nan=True, which counts NaN as no spike"
-                )
-        return int(together[:, 0].sum())
-
-    def _where(self, row: int) -> str:
-        steps = 1 if self._steps is None else int(self._steps[0])
-        if self._steps is not None and (self._steps != steps).any():
-            return f"bin {self.stop + row}"
-        step = f", step {row % steps}" if steps > 1 else ""
-        return f"stimulus {(self.stop + row) // steps}{step}"
-
-    @torch.inference_mode(mode=False)
-    def _commit(self, n_bins: int) -> None:
-        layers = list(self._layers.values())
-        n_units = sum(layer.n_units for layer in layers)
-        if self._complexity is None:
-            self._complexity = torch.zeros(n_units + 1, dtype=torch.int64, device=layers[0].device)
-        active = sum(layer.pending.to(self._complexity.device) for layer in layers)
-        assert isinstance(active, torch.Tensor)
-        self._complexity.index_add_(0, active, torch.ones_like(active))
-        for layer in layers:
-            layer.commit(n_bins)
-        self.n_bins += n_bins
         self._cache.clear()
         self.engine = "raster"
+        self._network.complete(n_bins, allow_nan=allow_nan)
 
     # -- merging, moving, keeping --------------------------------------------------------------------
 
@@ -330,17 +264,12 @@ class Summary(SummaryHandover):
         True
         """
         self._check_fits(other)
-        _check_length(self.n_bins + other.n_bins)
         if not self.n_bins or not other.n_bins:
             return (self if self.n_bins else other).copy()
-        whole = self._empty()
-        whole._layers = {name: layer.merge(other._layers[name]) for name, layer in self._layers.items()}
-        assert self._complexity is not None
-        assert other._complexity is not None
-        whole._complexity = self._complexity + other._complexity.to(self._complexity.device)
-        whole.n_bins, whole.n_nan = self.n_bins + other.n_bins, self.n_nan + other.n_nan
-        for name in OF_ONE_RUN:
-            whole.annotations.pop(name, None)
+        whole = Summary(**self._settings, start=self.start, backend=self.backend)
+        whole._network = self._network.merge(other._network)
+        kept = {name: value for name, value in self.annotations.items() if name not in OF_ONE_RUN}
+        whole.annotations = deepcopy(kept)
         if other.annotations.get("interrupted"):
             whole.annotations["interrupted"] = True
         return whole
@@ -365,20 +294,11 @@ class Summary(SummaryHandover):
                 f"cannot merge: the models had other parameters (parameters_sha256 {one} and {two}): give "
                 "all runs the same weights, or the same seed for random ones"
             )
-        if list(self._layers) != list(other._layers):
-            raise ValueError(
-                f"cannot merge: one summary has the layers {list(self._layers)}, the other "
-                f"{list(other._layers)}"
-            )
-        for name, layer in self._layers.items():
-            two = other._layers[name]
-            layer.check(two.units, two.shape, two.threshold)
+        self._network.check_fits(other._network)
 
-    def _empty(self) -> Summary:
-        settings = {name: getattr(self, name) for name in SETTINGS}
-        empty = Summary(**settings, start=self.start, backend=self.backend)
-        empty.annotations = deepcopy(self.annotations)
-        return empty
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in SETTINGS}
 
     def copy(self) -> Summary:
         """Return an independent copy."""
@@ -393,25 +313,9 @@ class Summary(SummaryHandover):
             ``settings`` (plain values), ``complexity`` (tensor) and ``layers``: for each its name, units,
             shape, threshold and sums, units in their order in the layer.
         """
-        settings = {name: getattr(self, name) for name in SETTINGS}
         counts = {"start": self.start, "n_bins": self.n_bins, "n_nan": self.n_nan}
         about = {"backend": self.backend, "annotations": deepcopy(self.annotations)}
-        unknown = torch.zeros(1, dtype=torch.int64)
-        return {
-            "settings": {**settings, **counts, **about},
-            "complexity": unknown if self._complexity is None else self._complexity.clone(),
-            "layers": [
-                {
-                    "name": layer.name,
-                    "shape": layer.shape,
-                    "units": torch.from_numpy(layer.units.copy()),
-                    "threshold": torch.from_numpy(layer.threshold.copy()),
-                    "correlated": torch.from_numpy(layer.correlated.copy()),
-                    **{name: values.clone() for name, values in layer.arrays().items()},
-                }
-                for layer in self._layers.values()
-            ],
-        }
+        return {"settings": {**self._settings, **counts, **about}, **self._network.state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Become the summary of a state_dict; a run then goes on from there, to the same numbers.
@@ -435,23 +339,8 @@ class Summary(SummaryHandover):
         if isinstance(settings["trial_bins"], list):  # as JSON keeps it
             settings["trial_bins"] = tuple(settings["trial_bins"])
         summary = cls(**settings)
-        summary.annotations, summary.n_bins, summary.n_nan = deepcopy(dict(annotations)), n_bins, n_nan
-        for saved in state["layers"]:
-            layer = LayerSums(
-                saved["name"],
-                saved["units"].numpy().copy(),
-                tuple(saved["shape"]),
-                saved["threshold"].numpy().copy(),
-                summary.layout,
-                summary.start,
-                correlated=saved["correlated"].numpy().copy(),
-                isi_histogram=summary.isi_histogram,
-                backend=summary.backend,
-                device=saved["state"].device,
-            )
-            layer.load(saved, n_bins)
-            summary._layers[layer.name] = layer
-            summary._complexity = state["complexity"].clone()
+        summary.annotations = deepcopy(dict(annotations))
+        summary._network.load(state, n_bins, n_nan)
         return summary
 
     def to(self, device: torch.device | str) -> Summary:
@@ -516,13 +405,14 @@ class Summary(SummaryHandover):
 
     # -- reading -------------------------------------------------------------------------------------
 
-    def _cached(self, name: str, make: Callable[[], Any]) -> Any:
+    def _cached(self, name: str, make: Callable[[], Made]) -> Made:
         """Return what was made before, if no bin was added since. Nobody else gets it to change."""
         if name not in self._cache:
             if not self.n_bins:
                 raise ValueError("this summary has no bins yet: update it, or show stimuli in a Probe first")
             self._cache[name] = make()
-        return self._cache[name]
+        made: Made = self._cache[name]
+        return made
 
     def with_values(self, values: Mapping[str, np.ndarray], engine: str) -> Summary:
         """Return a copy whose statistics have the values that another engine found for the same spikes.
@@ -551,9 +441,7 @@ class Summary(SummaryHandover):
     @property
     def sums(self) -> Sums:
         """Sufficient sums of all units, layer after layer; read-only."""
-        return self._cached(
-            "sums", lambda: Sums.concatenate([layer.sums() for layer in self._layers.values()])
-        )
+        return self._cached("sums", self._network.sums)
 
     @property
     def values(self) -> Mapping[str, np.ndarray]:
@@ -565,7 +453,7 @@ class Summary(SummaryHandover):
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each layer's activation in one bin."""
-        return {name: layer.shape for name, layer in self._layers.items()}
+        return {name: layer.shape for name, layer in self._network.layers.items()}
 
     @property
     def places(self) -> pd.DataFrame:
@@ -574,7 +462,7 @@ class Summary(SummaryHandover):
 
     @property
     def _places(self) -> pd.DataFrame:
-        return self._cached("places", lambda: unit_table(self._layers))
+        return self._cached("places", lambda: unit_table(self._network.layers))
 
     @property
     def units(self) -> pd.DataFrame:
@@ -626,9 +514,8 @@ class Summary(SummaryHandover):
         >>> Summary(2).update({"relu": torch.tensor([[1.0, 1.0], [0.0, 0.0], [1.0, 0.0]])}).complexity("relu")
         array([1, 1, 1])
         """
-        histogram = self._complexity if layer is None else self._layer(layer).complexity
-        assert histogram is not None
-        return histogram.cpu().numpy().copy()
+        sums = self._network if layer is None else self._network.layer(layer)
+        return sums.complexity.cpu().numpy().copy()
 
     def correlation(self, layer: str) -> pd.DataFrame:
         r"""Return the correlation of the spike trains of the sampled units of a layer.
@@ -655,15 +542,10 @@ class Summary(SummaryHandover):
         """
         import pandas as pd
 
-        sums = self._layer(layer)
+        sums = self._network.layer(layer)
         sums.fold()
         units = sums.units[sums.correlated]
         return pd.DataFrame(correlation(sums.coactive.cpu().numpy(), self.n_bins), units, units)
-
-    def _layer(self, name: str) -> LayerSums:
-        if name not in self._layers:
-            raise KeyError(f"no layer {name!r}; the summary has {list(self._layers)}")
-        return self._layers[name]
 
     @property
     def layers(self) -> pd.DataFrame:
@@ -687,14 +569,14 @@ class Summary(SummaryHandover):
 
     def _layer_rows(self) -> pd.DataFrame:
         of_layers = [
-            population(self.complexity(name), self.correlation(name).to_numpy()) for name in self._layers
+            population(self.complexity(name), self.correlation(name).to_numpy()) for name in self.shapes
         ]
         of_network = population(self.complexity())
         n_windows = int(self.sums.n_windows.max(initial=0))
         return layer_rows(self.units, [*of_layers, of_network], self.window, n_windows)
 
     def __repr__(self) -> str:
-        n_units = sum(layer.n_units for layer in self._layers.values())
+        n_units = sum(layer.n_units for layer in self._network.layers.values())
         return (
             f"Summary({n_units} units, {self.n_bins} bins of {self.bin_size:g} ms, "
             f"windows of {self.window} bins, engine {self.engine!r})"
@@ -705,13 +587,6 @@ def _read_only(values: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
     for of_units in values.values():
         of_units.flags.writeable = False
     return MappingProxyType(dict(values))
-
-
-def _check_length(n_bins: int) -> None:
-    if n_bins > MOST_BINS:
-        raise ValueError(
-            f"{n_bins} bins in one summary: its sums hold {MOST_BINS}. Begin another one, with start="
-        )
 
 
 def merge(summaries: Iterable[Summary]) -> Summary:

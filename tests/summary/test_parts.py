@@ -148,7 +148,7 @@ def test_summaries_without_bins_and_without_samples(merged):
 
 def test_that_the_comparison_can_fail(merged):
     found = Summary.load(merged / "uneven.npz")
-    found._layers["relu"].state[0, 3] += 1
+    found._network.layers["relu"].state[0, 3] += 1
     with pytest.raises(AssertionError):
         assert_same_sums(found, in_one_process())
 
