@@ -278,7 +278,7 @@ def units(device: torch.device, quick: bool) -> Rows:
         for _ in range(8):
             summary.update({"layer": x})
         took = seconds(lambda: [summary.update({"layer": x}) for _ in range(repetitions)], device)  # noqa: B023
-        layer = summary._layers["layer"]
+        layer = summary._network.layers["layer"]
         held = sum(t.numel() * t.element_size() for t in (layer.state, layer._words, layer.complexity))
         rows.append(
             {

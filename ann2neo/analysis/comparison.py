@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..recording.recording import Recording
-from ..summary.of_recording import default_window, summarize_recording
+from ..summary.kernels.windows import default_window
+from ..summary.of_recording import summarize_recording
 from ..summary.summary import Summary
 from .poisson import fit_poisson
 
@@ -75,7 +76,8 @@ def summarized(
         raise ValueError("there is no recording to compare: give one or more, by name")
     made = {name: each.window for name, each in recordings.items() if isinstance(each, Summary)}
     if window is None:
-        own = [default_window(each.time) for each in recordings.values() if isinstance(each, Recording)]
+        recorded = [each for each in recordings.values() if isinstance(each, Recording)]
+        own = [default_window(recording.time.trial_bins) for recording in recorded]
         window = next(iter(made.values())) if made else min(own)
     for name, of_summary in made.items():
         if of_summary != window:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ..study.data import Preparation, StimulusSet
-    from ..summary.parts import Process
+    from ..summary.processes import Process
 
 
 def _record(args: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ from .network import _model, _origin, _precision, _stimuli, _threshold
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..summary.parts import Process
+    from ..summary.processes import Process
     from ..summary.summary import Summary
 
 
@@ -54,13 +54,12 @@ def _summarize_files(args: argparse.Namespace) -> int:
             recording = _open(file, args)
             engine = args.engine or "raster"
             summary = summarize_recording(recording, args.window, engine, progress=sys.stderr.isatty())
-            summary.annotations = dict(recording.annotations)
             _save_and_show(summary, args, f"{file}: {recording!r}\n")
     return 0
 
 
 def _summarize_model(args: argparse.Namespace) -> int:
-    from ..summary.parts import merge_ranks, process_group
+    from ..summary.processes import merge_ranks, process_group
 
     of_files = RECORDING - ANY_FILE - {"window", "bin_size"}
     _refuse(args, of_files, "is for recordings in files, not for --model")

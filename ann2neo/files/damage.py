@@ -1,7 +1,15 @@
-"""Checks a file before the HDF5 library reads it, which takes the sizes in a file for granted.
+"""Checks of files before the HDF5 library or SciPy reads them.
 
-A data set that was never stored is read as so many zeros, a small chunk may inflate to any size, and a
-damaged heap of texts is read in a loop that does not end.
+Both take the sizes and types in a file for granted. So a damaged file, or one made on purpose, can take all
+memory, never be read to its end, or end the process, and Python cannot catch that.
+
+* HDF5 (``.nwb``, ``.nix``): :func:`check_hdf5`, and :func:`check_stored` and :func:`check_text` for single
+  data sets. HDF5 reads a data set that was never stored as so many zeros, inflates a small chunk to any
+  size, and loops without end in a damaged heap of texts.
+* MATLAB (``.mat``): :func:`check_mat`. SciPy asks for memory for as many cells as the file says, and looks
+  types up in a table without looking where it ends.
+
+Each raises ValueError if reading could take more memory than the size of the file accounts for.
 """
 
 from __future__ import annotations
@@ -13,8 +21,10 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+# -- HDF5 ----------------------------------------------------------------------------------------------
+
 HEAP = b"GCOL\x01\0\0\0"
-"""What a heap begins with, in which texts of any length are."""
+"""How a heap begins, in which HDF5 keeps texts of any length."""
 
 
 def check_hdf5(path: Path) -> None:
@@ -31,10 +41,10 @@ def check_hdf5(path: Path) -> None:
 
 
 def check_text(dataset: Any, path: Path) -> None:
-    """Raise ValueError if a data set is not one text, or the heap that the text is in is damaged."""
+    """Raise ValueError if a data set is not one text, or if the heap that holds the text is damaged."""
     place = dataset.id.get_offset()
     if dataset.shape != () or place is None:
-        raise ValueError(f"{dataset.name} is no text")
+        raise ValueError(f"{dataset.name} is not a text")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if dataset.id.get_type().is_variable_str():
             _check_heap(data, struct.unpack_from("<4xQ", data, place)[0])
@@ -45,16 +55,16 @@ def _check_heap(data: mmap.mmap, at: int) -> None:
     magic, size = struct.unpack_from("<8sQ", data, at)
     end, at = at + size, at + 16
     if magic != HEAP or end > len(data):
-        raise ValueError(f"the heap at {begin} ends beyond its place")
+        raise ValueError(f"the heap at {begin} is damaged, or longer than the file")
     while at + 16 <= end:
         number, size = struct.unpack_from("<H6xQ", data, at)
-        at += 16 + size + -size % 8 if number else size  # what is free counts its own header
+        at += 16 + size + -size % 8 if number else size  # the size of free space includes its header
         if at > end or (not number and size < 16):
             raise ValueError(f"the heap at {begin} is damaged before {at}")
 
 
 def check_stored(dataset: Any) -> None:
-    """Raise ValueError if reading a data set would take more memory than what is stored says.
+    """Raise ValueError if a data set takes more memory to read than what is stored of it accounts for.
 
     Examples
     --------
@@ -85,28 +95,37 @@ def check_stored(dataset: Any) -> None:
         _, chunk = dataset.id.read_direct_chunk(dataset.id.get_chunk_info(number).chunk_offset)
         inflate = zlib.decompressobj()
         if len(inflate.decompress(chunk, size)) < size or inflate.unconsumed_tail.strip(b"\0"):
-            raise ValueError(f"chunk {number} of {dataset.name} has not the {size} bytes of a chunk")
+            raise ValueError(
+                f"chunk {number} of {dataset.name} does not inflate to the {size} bytes of a chunk"
+            )
 
+
+# -- MATLAB --------------------------------------------------------------------------------------------
 
 COMPRESSED, MATRIX = 15, 14
+"""Types of an element that holds a whole variable."""
 
 NUMBER_SIZES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8}
-"""Bytes of a number of each type that MATLAB's format has."""
+"""Bytes of a number, by its type in MATLAB's format."""
 
 TEXT_SIZES = {**NUMBER_SIZES, 16: 1, 17: 2, 18: 4}
+"""Bytes of a letter, by its type."""
 
 CELL, STRUCT, OBJECT, CHAR = 1, 2, 3, 4
+"""Classes of a matrix whose elements are no numbers."""
 
 NUMBERS = range(6, 16)
+"""Classes of a matrix of numbers."""
 
 COMPLEX = 0x08
+"""The flag of a matrix that has an imaginary part, too."""
 
 MOST_COMPRESSED = 100
-"""How many times its size a compressed variable may take: Neo's Blocks take 3 to 10 times theirs."""
+"""How many times its size a compressed variable may take. Neo's Blocks take 3 to 10 times theirs."""
 
 
 def check_mat(path: Path) -> None:
-    """Raise ValueError if a MATLAB file is not one that SciPy can read in the memory that its size is."""
+    """Raise ValueError if SciPy may need more memory for a MATLAB file than its size accounts for."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
         if order is None or struct.unpack_from(f"{order}H", data, 124)[0] != 0x0100:
@@ -150,7 +169,7 @@ def _check_matrix(data: bytes | mmap.mmap, at: int, order: str) -> int:
     kind, size, at, _ = _tag(data, at, order)
     end = at + size
     if kind != MATRIX or end > len(data):
-        raise ValueError(f"the element at {begin} is no matrix, or ends beyond its place")
+        raise ValueError(f"the element at {begin} is not a matrix, or is longer than the file")
     if not size:
         return at
     of_flags, n_bytes, content, at = _tag(data, at, order)
@@ -196,7 +215,7 @@ def _check_matrix(data: bytes | mmap.mmap, at: int, order: str) -> int:
 def _int32(data: bytes | mmap.mmap, at: int, order: str) -> tuple[int, ...]:
     kind, size, content, _ = _tag(data, at, order)
     if kind != 5 or size % 4 or not 4 <= size <= 128:
-        raise ValueError(f"the element at {at} holds no sizes")
+        raise ValueError(f"the element at {at} does not hold sizes")
     values = struct.unpack_from(f"{order}{size // 4}i", data, content)
     if min(values) < 0:
         raise ValueError(f"the element at {at} holds the size {min(values)}")

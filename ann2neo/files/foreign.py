@@ -160,7 +160,8 @@ def _texts(table: h5py.Group, column: str, n: int) -> list[str | None]:
 
     if column not in table or h5py.check_string_dtype(table[column].dtype) is None:
         return [None] * n
-    return table[column].asstr()[:].tolist()
+    texts: list[str | None] = table[column].asstr()[:].tolist()
+    return texts
 
 
 def _blocks(

@@ -23,7 +23,8 @@ from ..recording.recording import Recording
 from ..recording.time import milliseconds
 from .damage import check_hdf5, check_mat
 from .foreign import chosen, read_blocks, readers_of
-from .nwb import NotOurs, read_nwb, write_nwb
+from .nwb_reader import NotOurs, read_nwb
+from .nwb_writer import write_nwb
 from .seal import checksums_of_units, counts_of_trains, fingerprint
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def load(
         The file; a folder, where a format is one.
     bin_size : float (ms) or quantity, optional
         For a file from elsewhere: the bins to put its spikes in, as
-        :func:`ann2neo.interop.neo_block.from_neo` does. A file of ours has its own bins.
+        :func:`ann2neo.interop.from_block.from_neo` does. A file of ours has its own bins.
     block : int, optional
         Which Block, counted from 0, of a file from elsewhere that holds several.
     trust : bool
@@ -209,7 +210,7 @@ def _read_own_nwb(path: Path, block: int | None) -> Recording | None:
 def _binned(block: neo.Block, bin_size: Any, path: Path) -> Recording:
     if bin_size is None:
         raise NotBinned(path)
-    from ..interop.neo_block import from_neo
+    from ..interop.from_block import from_neo
 
     try:
         return from_neo(block, bin_size)
@@ -314,7 +315,7 @@ def _seal(description: str, recording: Recording) -> str:
 
 def _unsealed(block: neo.Block) -> Recording:
     """Return the recording in a Block of ours, unless the Block was damaged."""
-    from ..interop.neo_block import from_neo
+    from ..interop.from_block import from_neo
 
     recording = from_neo(block)
     if block.annotations.get(SEAL) != _seal(str(block.annotations[HEADER]), recording):
@@ -353,7 +354,7 @@ class _Format:
 
 
 _FORMATS = {
-    ".nwb": _Format(write_nwb, ("pynwb", "isal"), "nwb", readers=("h5py", "isal")),
+    ".nwb": _Format(write_nwb, ("pynwb",), "nwb", readers=("h5py",)),
     ".nix": _Format(_write_nix, ("nixio",), "nix", check=check_hdf5),
     ".pkl": _Format(_write_pkl),
     ".mat": _Format(_write_mat, check=check_mat),

@@ -31,7 +31,7 @@ def spiketrain_view(
     return train
 
 
-class LazySpikeTrainList(SpikeTrainList):
+class LazySpikeTrainList(SpikeTrainList):  # type: ignore[misc, unused-ignore]  # Neo has no types
     """A :class:`neo.core.spiketrainlist.SpikeTrainList` that makes its trains when they are used.
 
     A train lives as long as somebody holds it; its annotations, also those added later, stay. Hold the
@@ -106,7 +106,7 @@ class LazySpikeTrainList(SpikeTrainList):
     def __add__(self, other: Any) -> Any:
         return SpikeTrainList(items=list(self), parent=self.segment) + other
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         # copied and pickled as Neo's own list, which needs no ann2neo to be opened
         lazy = ("_make", "_live", "_annotations_at", "_plain")
         state = {name: value for name, value in self.__dict__.items() if name not in lazy}

@@ -162,7 +162,7 @@ def to_xarray(recording: Recording) -> xarray.DataArray:
     if recording.labels is not None:
         of_bins["label"] = recording.labels
     of_units = {name: np.array(column.tolist()) for name, column in recording.units.items()}
-    return xr.DataArray(
+    array: xarray.DataArray = xr.DataArray(
         dense,
         dims=("unit", "bin"),
         coords={name: ("unit", values) for name, values in of_units.items()}
@@ -170,3 +170,4 @@ def to_xarray(recording: Recording) -> xarray.DataArray:
         name="spikes",
         attrs={"bin_size": recording.time.bin_size, "annotations": as_json(recording.annotations)},
     )
+    return array

@@ -1,16 +1,12 @@
-"""Recordings as Neo Blocks, and Neo Blocks as recordings: ours exactly, others by binning."""
+"""Recordings as Neo Blocks, whose spike trains are made when they are used."""
 
 from __future__ import annotations
 
 import json
-import warnings
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from itertools import chain, count
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import elephant.conversion
 import neo
 import numpy as np
 import quantities as pq
@@ -18,22 +14,9 @@ import quantities as pq
 from ..recording.raster import SpikeRaster
 from ..recording.recording import Recording
 from ..recording.stimuli import Stimuli
-from ..recording.time import PseudoTime, milliseconds
 from ..recording.units import coordinates
-from .description import (
-    HEADER,
-    NOTES,
-    as_shown,
-    bins_of,
-    block_name,
-    describe,
-    rebuild,
-    segment_name,
-    train_name,
-)
+from .description import HEADER, as_shown, block_name, describe, segment_name, train_name
 from .lazy import LazySpikeTrainList, spiketrain_view
-
-_MS = pq.ms.dimensionality
 
 
 def to_neo(recording: Recording) -> neo.Block:
@@ -187,206 +170,3 @@ def _stimuli_event(stimuli: Stimuli, first: int, last: int, bin_size: float) -> 
         name="stimuli",
         array_annotations=array_annotations,
     )
-
-
-def from_neo(block: neo.Block, bin_size: Any = None) -> Recording:
-    """Return a Neo Block as a recording.
-
-    Parameters
-    ----------
-    block : neo.Block
-        Either made by :func:`to_neo` (also when a file was between), which gives back the very
-        recording; or any other, say of cortical neurons, whose spikes are then binned.
-    bin_size : float (ms) or quantity, optional
-        For a Block from elsewhere: the bins to put its spikes in. A bin holds one spike at most, so it
-        should be short; spikes that share a bin are counted in the annotation ``n_spikes_merged``,
-        with a warning.
-
-    Returns
-    -------
-    Recording
-        A Block from elsewhere gives one layer for each Group that has spike trains, and one, ``units``,
-        for trains in no Group; a trial for each Segment with trains; no stimuli and no thresholds (NaN).
-        Units are told across segments by the names of their trains, where these have different ones,
-        else by position. Bins start at the latest ``t_start`` of a segment's trains, and an incomplete
-        last bin is dropped.
-
-    Raises
-    ------
-    ValueError
-        If a Block from elsewhere comes without bin size, has no trains, or other trains in one segment
-        than in the next; if a Block of ours lost trains.
-    TypeError
-        If it is no Block.
-
-    Notes
-    -----
-    Binning is done by :class:`elephant.conversion.BinnedSpikeTrain`.
-
-    Examples
-    --------
-    >>> import neo, quantities as pq
-    >>> segment = neo.Segment()
-    >>> segment.spiketrains.append(neo.SpikeTrain([12.1, 40.7] * pq.ms, t_stop=50 * pq.ms))
-    >>> block = neo.Block()
-    >>> block.segments.append(segment)
-    >>> Recording.from_neo(block, bin_size=10 * pq.ms).raster("units").astype(int)
-    array([[0, 1, 0, 0, 1]])
-    """
-    if not isinstance(block, neo.Block):
-        raise TypeError(f"from_neo takes a neo.Block, this is a {type(block).__name__}")
-    if bin_size is not None:
-        return _from_foreign_block(block, milliseconds(bin_size))
-    description, notes = (str(block.annotations.get(key, "")) for key in (HEADER, "notes"))
-    if not description and notes.startswith(NOTES):
-        description = notes[len(NOTES) : -1]
-    if not description:
-        raise ValueError(
-            f"Block {block.name!r} was not made by ann2neo: give the bin_size to bin its spikes in, "
-            "for example bin_size=1 * quantities.ms"
-        )
-    return _from_own_block(block, description)
-
-
-def _from_own_block(block: neo.Block, description: str) -> Recording:
-    told = json.loads(description)
-    if len(block.segments) != len(told["trial_bins"]):
-        raise ValueError(
-            f"the Block was made with {len(told['trial_bins'])} segments and has {len(block.segments)}: "
-            "give bin_size to bin what is left of it"
-        )
-
-    trains = [{train.name: train for train in segment.spiketrains} for segment in block.segments]
-
-    def packed(time: PseudoTime, names: list[str]) -> np.ndarray:
-        edges = time.trial_edges.tolist()
-        rows = np.empty((len(names), -(-time.n_bins // 8)), np.uint8)
-        for row, name in enumerate(names):
-            dense = np.zeros(time.n_bins, bool)
-            for trial, named in enumerate(trains):
-                if name not in named:
-                    raise ValueError(
-                        f"segment {trial} has no train {name!r}, which the Block was made with: "
-                        "give bin_size to bin what is left of it"
-                    )
-                bins = bins_of(_in_ms(named[name]), time.bin_size)
-                if len(bins) and not edges[trial] <= bins.min() <= bins.max() < edges[trial + 1]:
-                    raise ValueError(
-                        f"unit {name} has a spike outside trial {trial}, which spans bins {edges[trial]} to "
-                        f"{edges[trial + 1] - 1}"
-                    )
-                dense[bins] = True
-            rows[row] = np.packbits(dense)
-        return rows
-
-    return rebuild(description, packed)
-
-
-def _in_ms(train: neo.SpikeTrain) -> np.ndarray:
-    # `rescale` costs ten times as much as all the rest, also where there is nothing to do
-    return np.asarray((train if train.dimensionality == _MS else train.rescale("ms")).magnitude)
-
-
-def _from_foreign_block(block: neo.Block, bin_size: float) -> Recording:
-    segments = [segment for segment in block.segments if len(segment.spiketrains)]
-    if not segments:
-        raise ValueError(f"Block {block.name!r} has no spike trains")
-    if len(segments) < len(block.segments):
-        warnings.warn(
-            f"{len(block.segments) - len(segments)} segments of Block {block.name!r} have no spike trains "
-            "and are left out",
-            stacklevel=3,
-        )
-    trains = _aligned([list(segment.spiketrains) for segment in segments], block.name)
-    binned = [_binned(of_segment, bin_size) for of_segment in trains]
-    time = PseudoTime(bin_size, tuple(dense.shape[1] for dense in binned))
-    dense = np.concatenate(binned, axis=1)
-    n_spikes = sum(len(train) for of_segment in trains for train in of_segment)
-    merged = n_spikes - int(dense.sum())
-    if merged:
-        warnings.warn(
-            f"{merged} of {n_spikes} spikes share a bin of {bin_size:g} ms with another spike of their "
-            "unit, or lie outside the complete bins: a shorter bin_size keeps more",
-            stacklevel=3,
-        )
-    rasters = {
-        layer: SpikeRaster.from_dense(dense[rows], time=time, units=rows, shape=(len(dense),))
-        for layer, rows in _rows_by_group(block, trains[0]).items()
-    }
-    return Recording(rasters, None, {"model": block.name or "neurons", "n_spikes_merged": merged})
-
-
-def _aligned(trains: list[list[neo.SpikeTrain]], block_name: str | None) -> list[list[neo.SpikeTrain]]:
-    """Return the trains of each segment in the order of units in the first one."""
-    n_trains = {len(of_segment) for of_segment in trains}
-    if len(n_trains) > 1:
-        raise ValueError(
-            f"the segments of Block {block_name!r} have {sorted(n_trains)} spike trains: "
-            "a recording needs the same units in every trial"
-        )
-    by_name = [{train.name: train for train in of_segment} for of_segment in trains]
-    if any(None in named or len(named) < len(of) for named, of in zip(by_name, trains, strict=True)):
-        return trains
-    for number, named in enumerate(by_name):
-        missing = [name for name in by_name[0] if name not in named]
-        if missing:
-            raise ValueError(
-                f"segment {number} of Block {block_name!r} has no train {missing[0]!r}, the first one has: "
-                "a recording needs the same units in every trial"
-            )
-    return [[named[name] for name in by_name[0]] for named in by_name]
-
-
-def _binned(trains: list[neo.SpikeTrain], bin_size: float) -> np.ndarray:
-    trains = [train.rescale("ms") for train in trains]
-    start = max(train.t_start.item() for train in trains)
-    stop = min(train.t_stop.item() for train in trains)
-    if stop <= start:
-        raise ValueError(
-            f"the trains of a segment share no time: one starts at {start:g} ms, one stops at {stop:g} ms"
-        )
-    n_bins = int((stop - start) / bin_size * (1 + 1e-12))
-    if n_bins < 1:
-        raise ValueError(
-            f"bin_size={bin_size:g} ms, but the trains of a segment share only {stop - start:g} ms: "
-            "give a shorter bin_size"
-        )
-    with quiet_elephant():
-        return elephant.conversion.BinnedSpikeTrain(
-            trains,
-            bin_size=bin_size * pq.ms,
-            t_start=start * pq.ms,
-            t_stop=min(start + n_bins * bin_size, stop) * pq.ms,
-            n_bins=n_bins,
-        ).to_bool_array()
-
-
-def _rows_by_group(block: neo.Block, trains: list[neo.SpikeTrain]) -> dict[str, np.ndarray]:
-    row_of = {id(train): row for row, train in enumerate(trains)}  # `trains` keeps them, and so their ids
-    layers: dict[str, np.ndarray] = {}
-    for number, group in enumerate(block.groups):
-        grouped = list(group.spiketrains)
-        rows = sorted(row_of[id(train)] for train in grouped if id(train) in row_of)
-        if rows:
-            layers[_unused(group.name or f"group {number}", layers)] = np.array(rows)
-    alone = sorted(set(row_of.values()) - {row for rows in layers.values() for row in rows.tolist()})
-    if alone:
-        layers[_unused("units", layers)] = np.array(alone)
-    return layers
-
-
-def _unused(name: str, taken: Mapping[str, Any]) -> str:
-    """Return a name, numbered if it is taken."""
-    numbered = (f"{name} {number}" for number in count(1))
-    return next(free for free in chain([name], numbered) if free not in taken)
-
-
-@contextmanager
-def quiet_elephant() -> Iterator[None]:
-    """Suppress two warnings that say nothing to the users of Elephant."""
-    with warnings.catch_warnings():
-        # Elephant 1.2 itself still passes the argument that quantities deprecated
-        warnings.filterwarnings("ignore", "The 'copy' argument in Quantity is deprecated")
-        # spikes in an incomplete last bin: our own warning counts them
-        warnings.filterwarnings("ignore", "Binning discarded")
-        yield

@@ -15,6 +15,7 @@ from torch import nn
 
 from ..recording.threshold import needs_calibration
 from ..recording.units import Layer
+from ..summary.kernels.windows import default_window
 from ..summary.summary import Summary
 from .hooks.selection import TimeDim, unwrapped
 from .probe import Probe
@@ -34,9 +35,6 @@ METRICS = (
     "relative_fano_factor_var",
 )
 """Columns of the table that :meth:`Monitor.metrics` gives to a logger."""
-
-DEFAULT_WINDOW = 100
-"""Bins in a counting window, where none is given, as for :func:`ann2neo.summarize`."""
 
 
 class Monitor:
@@ -207,7 +205,7 @@ class Monitor:
         if not isinstance(every, int | np.integer) or every < 1:
             raise ValueError(f"every={every!r}: give a whole number of forward passes, at least 1")
         step = self._checked(step)
-        window = DEFAULT_WINDOW if self._window is None else self._window
+        window = default_window() if self._window is None else self._window
         summary = Summary(window, bin_size=self._bin_size, seed=self._seed)
         return Watch(self, model, step, int(every), summary)
 

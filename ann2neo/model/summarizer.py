@@ -18,7 +18,8 @@ from ..recording.recording import as_json
 from ..recording.threshold import needs_calibration
 from ..recording.time import divide
 from ..recording.units import Layer
-from ..summary.npz import check_can_be_kept, read_summary, write_summary
+from ..summary.kernels.windows import default_window
+from ..summary.npz import check_can_be_kept
 from ..summary.summary import SETTINGS, Summary
 from .batches import batches, number_of_stimuli
 from .evaluation import evaluation, parameters_sha256
@@ -85,7 +86,7 @@ class _Sink:
         bins = self._bins_of_trials(n_steps)
         window = self.settings["window"]
         if window is None:
-            window = min(100, *(bins or (100,)))
+            window = default_window(bins or ())
         start = self.start * (n_steps or 1)
         return Summary(**{**self.settings, "window": window}, trial_bins=bins, start=start)
 
@@ -287,13 +288,13 @@ class _Progress:
             **({"interrupted": True} if interrupted else {}),
         }
         if self.path is not None:
-            write_summary(self.sink.summary, self.path)
+            self.sink.summary.save(self.path)
         return self.sink.summary
 
 
 def _resume(path: Path, sink: _Sink, about: Mapping[str, Any], batch_size: int) -> int:
     """Take up a checkpoint; return the number of batches that are in it."""
-    summary = read_summary(path)
+    summary = Summary.load(path)
     sink.n_steps = summary.annotations.get("n_steps", 1)
     planned = sink.make(sink.n_steps)
     about = {"batch_size": batch_size, **json.loads(as_json(about))}

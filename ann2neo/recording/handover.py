@@ -30,8 +30,8 @@ class RecordingHandover:
 
     @classmethod
     def from_neo(cls, block: neo.Block, bin_size: Any = None) -> Self:
-        """Return a Neo Block as a recording: :func:`ann2neo.interop.neo_block.from_neo`."""
-        from ..interop.neo_block import from_neo
+        """Return a Neo Block as a recording: :func:`ann2neo.interop.from_block.from_neo`."""
+        from ..interop.from_block import from_neo
 
         return from_neo(block, bin_size)  # type: ignore[return-value]
 

@@ -12,7 +12,8 @@ from elephant.conversion import BinnedSpikeTrain
 from tqdm import tqdm
 
 from ..interop.lazy import spiketrain_view
-from ..interop.neo_block import quiet_elephant, to_neo
+from ..interop.neo_block import to_neo
+from ..interop.quiet import quiet_elephant
 from ..recording.recording import Recording
 from ..recording.time import PseudoTime
 from .statistics import STATISTICS

@@ -26,6 +26,7 @@ from .kernels.state import (
     new_state,
 )
 from .kernels.windows import Layout
+from .memory_order import MemoryOrder
 from .statistics import LONGEST_ISI, Sums
 
 BUFFER = 256
@@ -33,6 +34,19 @@ BUFFER = 256
 
 BYTES_PER_UNIT = 8 * len(FIELDS) + BUFFER // 8 + 8 + 4
 """State, bits, histogram of active units and threshold of a unit."""
+
+
+def sample(layer: str, n_units: int, n_correlated: int, seed: int) -> np.ndarray:
+    """Return which units of a layer are looked at in pairs: int64, positions in ascending order.
+
+    Examples
+    --------
+    >>> sample("relu", n_units=3, n_correlated=50, seed=0).tolist()
+    [0, 1, 2]
+    """
+    rng = np.random.default_rng([seed, zlib.crc32(layer.encode())])
+    chosen = rng.choice(n_units, size=min(n_correlated, n_units), replace=False)
+    return np.sort(chosen).astype(np.int64)
 
 
 class LayerSums:
@@ -55,12 +69,14 @@ class LayerSums:
         Trials and windows.
     start : int
         First bin of the stretch.
+    correlated : numpy.ndarray, optional
+        int64, positions in ``units`` of those whose common spikes are counted: see :func:`sample`.
     isi_histogram : bool
         Whether to count intervals by length.
-    n_correlated : int
-        For how many units, sampled with ``seed``, to count common spikes.
     backend : str, optional
         One of :data:`ann2neo.summary.kernels.BACKENDS`.
+    device : torch.device, optional
+        Where the sums are; by default on the CPU.
 
     Examples
     --------
@@ -80,22 +96,20 @@ class LayerSums:
         layout: Layout,
         start: int,
         *,
+        correlated: np.ndarray | None = None,
         isi_histogram: bool = False,
-        n_correlated: int = 0,
-        seed: int = 0,
         backend: str | None = None,
         device: torch.device | None = None,
     ) -> None:
         self.name, self.units, self.shape, self.threshold = name, units, tuple(shape), threshold
+        self.correlated = np.empty(0, np.int64) if correlated is None else correlated
         self._wants_histogram = isi_histogram
         self.layout, self.start, self.backend_name = layout, start, backend
         self.device = device or torch.device("cpu")
         self.n_folded = self.n_buffered = 0
-        n = len(units)
-        self._order = tuple(range(len(self.shape)))
+        self._order = MemoryOrder.plain(self.shape)
         self._order_is_open = True  # the first activation decides: it need not be copied then
-        rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-        self.correlated = np.sort(rng.choice(n, size=min(n_correlated, n), replace=False)).astype(np.int64)
+        n = len(units)
         try:
             self.state = new_state(n, self.device)
             self.histogram = self._zeros(n, LONGEST_ISI + 1) if isi_histogram else None
@@ -163,7 +177,7 @@ class LayerSums:
             dtype = torch.float64 if rows.dtype == torch.float64 else torch.float32
             if dtype not in self._thresholds:
                 limits = torch.from_numpy(self.threshold).to(dtype).to(self.device)
-                self._thresholds[dtype] = self._in_memory_order(limits)
+                self._thresholds[dtype] = self._order.to_memory(limits)
             n_active, nan = self.backend.pack(rows, self._thresholds[dtype], self._words, self.n_buffered)
         except torch.OutOfMemoryError as error:
             raise self._out_of_memory(error) from error
@@ -174,7 +188,7 @@ class LayerSums:
         """Take the next bins as bits, int32 (n_words, n_units)."""
         self.fold()
         self._make_room(WORD * len(words))
-        self._words[: len(words)] = self._in_memory_order(words.to(self.device))
+        self._words[: len(words)] = self._order.to_memory(words.to(self.device))
         self._pending = n_active.to(self.device)
 
     @property
@@ -194,8 +208,20 @@ class LayerSums:
         if activation.ndim == 2:
             return activation
         if self._order_is_open:
-            self._set_order(_memory_order(activation))
-        return activation.permute(0, *(1 + d for d in self._order)).reshape(len(activation), self.n_units)
+            self._set_order(MemoryOrder.of(activation))
+        return self._order.rows(activation)
+
+    def _set_order(self, order: MemoryOrder) -> None:
+        """Keep the units in another order in memory from now on."""
+        if order != self._order:
+            arrays = self.arrays()
+            self._order = order
+            self._put(arrays)
+        self._order_is_open = False
+
+    def unit_at(self, place: int) -> int:
+        """Return which unit lies at a place in memory."""
+        return int(self.units[self._order.unit_at(place)])
 
     def _make_room(self, n_bins: int) -> None:
         if self.n_buffered + n_bins > WORD * len(self._words):
@@ -218,65 +244,19 @@ class LayerSums:
 
     def _count_common_spikes(self) -> None:
         if self._sample is None:
-            self._sample = self._places(self.correlated), torch.arange(WORD, device=self.device)[:, None]
+            places = torch.from_numpy(self._order.places(self.correlated)).to(self.device)
+            self._sample = places, torch.arange(WORD, device=self.device)[:, None]
         places, shifts = self._sample
         bits = self._words[:, None, places] >> shifts & 1
         spikes = bits.flatten(0, 1)[: self.n_buffered].double()
         self.coactive += (spikes.T @ spikes).long()
-
-    # -- units in memory -----------------------------------------------------------------------------
-
-    def _set_order(self, order: tuple[int, ...]) -> None:
-        """Keep the units in another order of the dimensions from now on."""
-        if order != self._order:
-            arrays, self._order = self.arrays(), order
-            self._put(arrays)
-        self._order_is_open = False
-
-    def _in_unit_order(self, values: torch.Tensor) -> torch.Tensor:
-        """Return (…, n_units) in the order of ``units``, from the order in memory."""
-        if not self._order_matters:
-            return values
-        lead, back = values.shape[:-1], np.argsort(self._order)
-        parted = values.reshape(*lead, *(self.shape[d] for d in self._order))
-        return parted.permute(*range(len(lead)), *(len(lead) + int(d) for d in back)).reshape(*lead, -1)
-
-    def _in_memory_order(self, values: torch.Tensor) -> torch.Tensor:
-        """Return (…, n_units) in the order in memory, from the order of ``units``."""
-        if not self._order_matters:
-            return values
-        lead = values.shape[:-1]
-        parted = values.reshape(*lead, *self.shape)
-        return parted.permute(*range(len(lead)), *(len(lead) + d for d in self._order)).reshape(*lead, -1)
-
-    @property
-    def _order_matters(self) -> bool:
-        return self._order != tuple(range(len(self.shape)))
-
-    def _places(self, rows: np.ndarray) -> torch.Tensor:
-        """Return where in memory chosen rows of ``units`` are."""
-        places = rows
-        if self._order_matters:
-            parted = np.unravel_index(rows, self.shape)
-            places = np.ravel_multi_index(
-                [parted[d] for d in self._order], [self.shape[d] for d in self._order]
-            )
-        return torch.from_numpy(np.asarray(places, np.int64)).to(self.device)
-
-    def unit_at(self, place: int) -> int:
-        """Return which unit lies at a place in memory."""
-        if not self._order_matters:
-            return int(self.units[place])
-        parted = np.unravel_index(place, [self.shape[d] for d in self._order])
-        back = np.argsort(self._order)
-        return int(self.units[np.ravel_multi_index([parted[d] for d in back], self.shape)])
 
     # -- what was added up ---------------------------------------------------------------------------
 
     def sums(self) -> Sums:
         """Return the sums of all units, in the order of ``units``."""
         self.fold()
-        rows = self._in_unit_order(self.state).cpu().contiguous().numpy()
+        rows = self._order.to_units(self.state).cpu().contiguous().numpy()
         field = dict(zip(FIELDS, rows, strict=True))
         start, stop, one = self.start, self.start + self.n_bins, 2.0**-FRACTION_BITS
         n_trials = len(self.layout.pieces(start, stop))
@@ -296,7 +276,7 @@ class LayerSums:
 
     def _unit_histogram(self) -> torch.Tensor:
         assert self.histogram is not None
-        return self._in_unit_order(self.histogram.T).T
+        return self._order.to_units(self.histogram.T).T
 
     def merge(self, other: LayerSums) -> LayerSums:
         """Return the sums of this stretch and the next one, which begins where this one ends."""
@@ -314,21 +294,24 @@ class LayerSums:
 
     def like(self, device: torch.device) -> LayerSums:
         """Return empty sums of the same units, elsewhere."""
-        copy = LayerSums(
-            *(self.name, self.units, self.shape, self.threshold, self.layout, self.start),
-            isi_histogram=self.histogram is not None,
+        return LayerSums(
+            self.name,
+            self.units,
+            self.shape,
+            self.threshold,
+            self.layout,
+            self.start,
+            correlated=self.correlated,
+            isi_histogram=self._wants_histogram,
             backend=self.backend_name,
             device=device,
         )
-        copy.correlated = self.correlated
-        copy.coactive = copy._zeros(*self.coactive.shape)
-        return copy
 
     def arrays(self) -> dict[str, torch.Tensor]:
         """Return what was added up, units in the order of ``units``."""
         self.fold()
         arrays = {
-            "state": self._in_unit_order(self.state).contiguous(),
+            "state": self._order.to_units(self.state).contiguous(),
             "complexity": self.complexity,
             "coactive": self.coactive,
         }
@@ -342,11 +325,11 @@ class LayerSums:
     def _put(self, arrays: Mapping[str, Any]) -> None:
         self._thresholds.clear()
         self._sample = None
-        self.state.copy_(self._in_memory_order(arrays["state"]))
+        self.state.copy_(self._order.to_memory(arrays["state"]))
         self.complexity.copy_(arrays["complexity"])
         self.coactive.copy_(arrays["coactive"])
         if self.histogram is not None:
-            self.histogram.copy_(self._in_memory_order(arrays["histogram"].T).T)
+            self.histogram.copy_(self._order.to_memory(arrays["histogram"].T).T)
 
     def _out_of_memory(self, error: Exception) -> RuntimeError:
         each = BYTES_PER_UNIT + (8 * (LONGEST_ISI + 1) if self._wants_histogram else 0)
@@ -360,9 +343,3 @@ class LayerSums:
 
 def _equal(one: np.ndarray, other: np.ndarray) -> bool:
     return one is other or np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
-
-
-def _memory_order(activation: torch.Tensor) -> tuple[int, ...]:
-    """Return the dimensions of a bin from the slowest to the fastest in memory."""
-    strides = activation.stride()[1:]
-    return tuple(sorted(range(len(strides)), key=lambda d: -strides[d]))

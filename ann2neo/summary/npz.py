@@ -1,11 +1,11 @@
-"""Summaries in files: checkpoints of a run, and parts of one to be merged."""
+"""The state of a summary in a ``.npz`` file: checkpoints of a run, and parts of one to be merged."""
 
 from __future__ import annotations
 
 import json
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,53 +14,57 @@ import numpy as np
 import torch
 
 from ..interop.atomic import written_whole
-from .summary import Summary
+from ..recording.recording import as_json
 
 ARRAYS = ("units", "threshold", "correlated", "state", "complexity", "coactive", "histogram")
 """What is kept of each layer, besides name and shape."""
 
 
-def write_summary(summary: Summary, path: str | os.PathLike[str]) -> Path:
-    """Write all that was added up to a ``.npz`` file, which appears under its name when complete.
+def write_state(state: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
+    """Write the state_dict of a summary to a file, which appears under its name when it is complete.
 
     Raises
     ------
     ValueError
-        If the suffix is not ``.npz``.
+        If the suffix is not ``.npz``, or JSON cannot keep an annotation.
     FileNotFoundError
         If the folder does not exist.
 
     Examples
     --------
     >>> import tempfile
+    >>> from ann2neo import Summary
+    >>> state = Summary(window=2).update({"relu": torch.rand(9, 4) - 0.5}).state_dict()
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     summary = Summary(window=2).update({"relu": torch.rand(9, 4) - 0.5})
-    ...     path = write_summary(summary, f"{folder}/part.npz")
-    ...     read_summary(path).units.equals(summary.units)
+    ...     path = write_state(state, f"{folder}/part.npz")
+    ...     read_state(path)["settings"] == state["settings"]
     True
     """
     path = Path(path)
     check_can_be_kept(path)
-    state = summary.to("cpu").state_dict()
     layers = state["layers"]
-    about = {**state["settings"], "layers": [{"name": a["name"], "shape": a["shape"]} for a in layers]}
+    names = [{"name": layer["name"], "shape": layer["shape"]} for layer in layers]
+    about = as_json({**state["settings"], "layers": names})
     arrays = {
-        f"{i}/{name}": layer[name].numpy() for i, layer in enumerate(layers) for name in ARRAYS & layer.keys()
+        f"{i}/{name}": layer[name].cpu().numpy()
+        for i, layer in enumerate(layers)
+        for name in ARRAYS
+        if name in layer
     }
     with written_whole(path) as part:
-        np.savez(part, about=json.dumps(about), complexity=state["complexity"].numpy(), **arrays)
+        np.savez(part, about=about, complexity=state["complexity"].cpu().numpy(), **arrays)
     return path
 
 
 def check_can_be_kept(path: Path) -> None:
-    """Raise what :func:`write_summary` would raise, before the work is done whose result is to be kept."""
+    """Raise what :func:`write_state` would raise, before the work is done whose result is to be kept."""
     _check_suffix(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path} cannot be saved: there is no folder {path.parent}")
 
 
-def read_summary(path: str | os.PathLike[str]) -> Summary:
-    """Read a summary that :func:`write_summary` wrote.
+def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the state_dict that :func:`write_state` wrote.
 
     Raises
     ------
@@ -69,33 +73,47 @@ def read_summary(path: str | os.PathLike[str]) -> Summary:
     ValueError
         If the suffix is not ``.npz``, or the file is damaged or holds no summary.
     """
-    with _contents(Path(path)) as file:
-        return Summary.from_state_dict(_state(file))
+    with _opened(Path(path)) as file:
+        settings = json.loads(str(file["about"]))
+        layers = settings.pop("layers")
+        for i, layer in enumerate(layers):
+            names = [name for name in ARRAYS if f"{i}/{name}" in file]
+            layer.update({name: torch.from_numpy(file[f"{i}/{name}"]) for name in names})
+        complexity = torch.from_numpy(file["complexity"])
+        return {"settings": settings, "complexity": complexity, "layers": layers}
+
+
+def place_of(path: Path) -> tuple[int, int]:
+    """Return the first bin and the number of bins of the summary in a file, without reading its sums.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As by :func:`read_state`.
+    """
+    with _opened(path) as file:
+        about = json.loads(str(file["about"]))
+        return about["start"], about["n_bins"]
 
 
 @contextmanager
-def _contents(path: Path) -> Iterator[Any]:
+def _opened(path: Path) -> Iterator[Any]:
     _check_suffix(path)
-    with path.open("rb") as opened:
-        try:
-            with np.load(opened, allow_pickle=False) as file:
-                yield file
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, OSError, TypeError) as error:
-            raise ValueError(
-                f"{path} is damaged, incomplete, or not a summary of ann2neo "
-                f"({type(error).__name__}: {error})"
-            ) from error
+    with path.open("rb") as opened, damage_named(path), np.load(opened, allow_pickle=False) as file:
+        yield file
 
 
-def _state(file: Any) -> dict[str, Any]:
-    settings = json.loads(str(file["about"]))
-    layers = settings.pop("layers")
-    for i, layer in enumerate(layers):
-        names = [name for name in ARRAYS if f"{i}/{name}" in file]
-        layer.update({name: torch.from_numpy(file[f"{i}/{name}"]) for name in names})
-    return {"settings": settings, "complexity": torch.from_numpy(file["complexity"]), "layers": layers}
+@contextmanager
+def damage_named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name the file in the error that its damage, or other content, causes in the block."""
+    try:
+        yield
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, OSError, TypeError) as error:
+        raise ValueError(
+            f"{path} is damaged, incomplete, or not a summary of ann2neo ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _check_suffix(path: Path) -> None:
     if path.suffix.lower() != ".npz":
-        raise ValueError(f"{path}: a summary is kept in a .npz file")
+        raise ValueError(f"{path}: a summary is kept in a .npz file: give a name that ends in .npz")

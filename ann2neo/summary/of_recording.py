@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
+import numpy as np
+import torch
+
+from ..recording.raster import SpikeRaster
 from ..recording.recording import Recording
-from ..recording.time import PseudoTime
+from ..recording.units import Layer
+from .kernels.state import WORD
+from .kernels.windows import default_window
+from .layer_sums import BUFFER
 from .summary import Summary
 
 ENGINES = ("raster", "elephant")
-
-
-def default_window(time: PseudoTime) -> int:
-    """Return 100 bins, or the shortest trial where that is shorter."""
-    return min(100, *time.trial_bins)
 
 
 def summarize_recording(
@@ -25,7 +29,7 @@ def summarize_recording(
         The spikes.
     window : int, optional
         Bins in a counting window of the Fano factor; by default 100, or the shortest trial if that is
-        shorter. Windows and intervals never span a trial; an incomplete last window is dropped.
+        less. Windows and intervals never span a trial; an incomplete last window is dropped.
     engine : {"raster", "elephant"}
         ``"raster"`` adds up the bits of the raster, as a network's spikes are while they stream.
         ``"elephant"`` calls Elephant's functions on Neo SpikeTrains: the same values, at about 10 ms a
@@ -36,6 +40,7 @@ def summarize_recording(
     Returns
     -------
     Summary
+        With the annotations of the recording.
 
     Raises
     ------
@@ -52,13 +57,35 @@ def summarize_recording(
     if engine not in ENGINES:
         raise ValueError(f"engine={engine!r}: give one of {ENGINES}")
     time = recording.time
-    window = default_window(time) if window is None else window
+    window = default_window(time.trial_bins) if window is None else window
     time.window_edges(window)  # raises if no trial holds a window
     summary = Summary(window, bin_size=time.bin_size, trial_bins=time.trial_bins, isi_histogram=True)
-    summary._add_rasters(recording.rasters)
-    if engine == "elephant":
-        from .elephant_engine import statistics_by_elephant
+    summary.annotations = deepcopy(dict(recording.annotations))
+    _add(recording, summary)
+    if engine == "raster":
+        return summary
+    from .elephant_engine import statistics_by_elephant
 
-        summary._cache["values"] = statistics_by_elephant(recording, window, progress)
-        summary.engine = engine
-    return summary
+    return summary.with_values(statistics_by_elephant(recording, window, progress), engine)
+
+
+def _add(recording: Recording, summary: Summary) -> None:
+    rasters = {name: raster.in_memory() for name, raster in recording.rasters.items()}
+    layers = {name: Layer(name, (), raster.shape, raster.units) for name, raster in rasters.items()}
+    for first in range(0, recording.n_bins, BUFFER):
+        n_bins = min(BUFFER, recording.n_bins - first)
+        for name, raster in rasters.items():
+            words, n_active = _bits(raster, first, n_bins)
+            summary.receive_bits(layers[name], words, n_active, raster.threshold)
+        summary.complete(n_bins)
+
+
+def _bits(raster: SpikeRaster, first: int, n_bins: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return bins of a raster as words, int32 (n_words, n_units), and the spikes in each bin."""
+    packed = raster.packed[:, first // 8 : -(-(first + n_bins) // 8)]
+    spikes = np.unpackbits(packed, axis=1, count=n_bins)
+    n_words = -(-n_bins // WORD)
+    little = np.zeros((raster.n_units, n_words * WORD // 8), np.uint8)
+    little[:, : packed.shape[1]] = np.packbits(spikes, axis=1, bitorder="little")
+    words = torch.from_numpy(little.view("<i4").T.copy())
+    return words, torch.from_numpy(spikes.sum(axis=0, dtype=np.int64))

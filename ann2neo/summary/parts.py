@@ -1,117 +1,31 @@
-"""One presentation shared out among processes: each summarizes a stretch of it, the summaries are merged.
+"""One presentation in parts: which stimuli each has, and how files of parts become one summary.
 
-Here torchrun starts the processes. Wherever else they come from (Dask, Ray, the array jobs of Slurm), the
-recipe is the same three steps: let task ``i`` of ``n`` do ::
+Wherever the processes come from that share a presentation (Dask, Ray, the array jobs of Slurm), the recipe is
+the same three steps. Let task ``i`` of ``n`` do ::
 
     first, stop = stretch(len(stimuli), batch_size, i, n)
     given = {"start": first, "n_stimuli": len(stimuli), "batch_size": batch_size}
     part = ann2neo.summarize(model, stimuli[first:stop], layers="*", **given)
 
-unless its stretch is empty; return ``part``, which pickles, or ``part.save(f"part-{i}.npz")``; and merge with
+unless its stretch is empty. Return ``part``, which pickles, or ``part.save(f"part-{i}.npz")``. Merge with
 ``ann2neo.merge(parts)`` or, on the command line, ``ann2neo merge part-*.npz``. The result is that of one
-process, bit for bit if each process rounds alike: the same library versions, kind of device and number of
-threads.
+process. It is so bit for bit if each process rounds alike: the same library versions, kind of device and
+number of threads. Processes that torchrun started merge by :mod:`ann2neo.summary.processes`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import torch
-import torch.distributed as dist
-
-from .npz import _contents, read_summary
+from .npz import place_of
 from .summary import OF_ONE_RUN, Summary
 
-
-def merge_files(paths: Iterable[str | os.PathLike[str]]) -> Summary:
-    """Merge the parts of one stretch that files hold, named in any order; two at a time are in memory.
-
-    Parts whose annotations differ, say in the data set, are merged with a warning.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If a part is lacking or there twice, parts differ in settings, layers or thresholds, or a file is
-        damaged: the files are named.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> x = torch.rand(300, 5) - 0.5
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     for i in (0, 100, 200):
-    ...         _ = Summary(7, start=i).update({"relu": x[i : i + 100]}).save(f"{folder}/{i}.npz")
-    ...     merge_files(Path(folder).iterdir()).units.equals(Summary(7).update({"relu": x}).units)
-    True
-    """
-    ordered = sorted(map(Path, paths), key=_place)
-    if not ordered:
-        raise ValueError("there is nothing to merge: name at least one file")
-    whole = read_summary(ordered[0])
-    for before, path in pairwise(ordered):
-        part = read_summary(path)
-        try:
-            merged = whole.merge(part)
-        except ValueError as error:
-            raise ValueError(f"{before} and {path}: {error}") from error
-        for name in sorted((whole.annotations.keys() | part.annotations.keys()) - {*OF_ONE_RUN}):
-            one, other = whole.annotations.get(name), part.annotations.get(name)
-            if one != other:
-                warnings.warn(f"{before} and {path} differ in {name}: {one} and {other}", stacklevel=2)
-        whole = merged
-    return whole
-
-
-def _place(path: Path) -> tuple[int, int]:
-    """Return first bin and number of bins of the summary in a file."""
-    with _contents(path) as file:
-        about = json.loads(str(file["about"]))
-        return about["start"], about["n_bins"]
-
-
-TIMEOUT = timedelta(hours=1)
-"""How long a process waits for another one, which may be slower, before it gives up."""
-
-
-@dataclass(frozen=True)
-class Process:
-    """One of the processes that share a presentation.
-
-    Parameters
-    ----------
-    rank : int
-        Its number, from 0; the one of rank 0 gets the result.
-    n_ranks : int
-        How many there are.
-    device : str or torch.device, optional
-        Where its model shall run; None: where it is.
-
-    Examples
-    --------
-    >>> Process().is_first, Process(1, 2).is_first
-    (True, False)
-    """
-
-    rank: int = 0
-    n_ranks: int = 1
-    device: Any = None
-
-    @property
-    def is_first(self) -> bool:
-        """Whether it is the one that gets, shows and saves the result."""
-        return self.rank == 0
+NOT_COMPARED = {*OF_ONE_RUN, "recorded_at"}
+"""Annotations in which the parts of one presentation may differ."""
 
 
 def stretch(n_stimuli: int, batch_size: int, part: int, n_parts: int) -> tuple[int, int]:
@@ -141,175 +55,42 @@ def stretch(n_stimuli: int, batch_size: int, part: int, n_parts: int) -> tuple[i
     return first, stop
 
 
-@contextmanager
-def process_group(device: Any = None, timeout: timedelta = TIMEOUT) -> Iterator[Process]:
-    """Join the processes that torchrun started; without torchrun, be the only one.
+def merge_files(paths: Iterable[str | os.PathLike[str]]) -> Summary:
+    """Merge the parts of one stretch that files hold, named in any order; two at a time are in memory.
 
-    Parameters
-    ----------
-    device : str or torch.device, optional
-        Where the model shall run. With ``"cuda"``, each process takes a GPU of its machine and they talk
-        through NCCL; else through gloo.
-    timeout : datetime.timedelta
-        How long to wait for another process before giving up. One that dies is noticed at once by gloo,
-        and torchrun ends the others.
-
-    Yields
-    ------
-    Process
-        Which of them this is. The group is dissolved at the end, also after an exception.
+    Parts whose annotations differ, say in the data set, are merged with a warning.
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file.
     ValueError
-        If there are more processes on this machine than GPUs, or one GPU is named for all of them.
+        If a part is lacking or there twice, parts differ in settings, layers or thresholds, or a file is
+        damaged: the files are named.
 
     Examples
     --------
-    >>> with process_group() as process:
-    ...     process.rank, process.n_ranks
-    (0, 1)
+    >>> import tempfile, torch
+    >>> x = torch.rand(300, 5) - 0.5
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for i in (0, 100, 200):
+    ...         _ = Summary(7, start=i).update({"relu": x[i : i + 100]}).save(f"{folder}/{i}.npz")
+    ...     merge_files(Path(folder).iterdir()).units.equals(Summary(7).update({"relu": x}).units)
+    True
     """
-    if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
-        yield Process(device=device)
-        return
-    rank, n_ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    own = None
-    if device is not None and torch.device(device).type == "cuda":
-        own = _gpu(torch.device(device), int(os.environ.get("LOCAL_RANK", rank)), n_ranks)
-        torch.cuda.set_device(own)
-    dist.init_process_group("gloo" if own is None else "nccl", timeout=timeout, device_id=own)
-    try:
-        yield Process(rank, n_ranks, own or device)
-    finally:
-        dist.destroy_process_group()
-
-
-def _gpu(device: torch.device, local_rank: int, n_ranks: int) -> torch.device:
-    """Return the GPU of a process."""
-    if device.index is not None and n_ranks > 1:
-        raise ValueError(
-            f"device {device} for {n_ranks} processes: give cuda, and each takes a GPU of its own"
-        )
-    n_gpus = torch.cuda.device_count()
-    if local_rank >= n_gpus:
-        raise ValueError(
-            f"process {local_rank} of this machine finds no GPU of its own among {n_gpus}: start as many "
-            "processes as there are GPUs (torchrun --nproc-per-node)"
-        )
-    return torch.device("cuda", local_rank if device.index is None else device.index)
-
-
-def merge_ranks(summary: Summary | None) -> Summary | None:
-    """Merge the summaries of all processes of the group on the one of rank 0, which is their result.
-
-    Adjacent ranks merge first, then adjacent pairs, and so on: for n processes in log₂ n rounds. All
-    processes have to call this, and go on together when all is merged.
-
-    Parameters
-    ----------
-    summary : Summary or None
-        This process's stretch, which follows that of the rank before; None if it has no stimuli.
-
-    Returns
-    -------
-    Summary or None
-        On rank 0 that of all stretches, on the CPU; elsewhere None. Without a group, what was given.
-
-    Raises
-    ------
-    RuntimeError
-        If another process died, or is later than the timeout of the group.
-    ValueError
-        If the summaries do not fit, or no process has one.
-
-    Examples
-    --------
-    >>> merge_ranks(Summary(2).update({"relu": torch.ones(4, 3)})).n_bins
-    4
-    """
-    if not dist.is_initialized():
-        return summary
-    rank, n_ranks = dist.get_rank(), dist.get_world_size()
-    merged = None if summary is None else summary.to("cpu")
-    distance = 1
-    while distance < n_ranks and rank % (2 * distance) == 0:
-        other = rank + distance
-        if other < n_ranks:
-            merged = _join(merged, _receive(other), rank, other)
-        distance *= 2
-    if rank > 0:
-        _send(merged, rank - distance)
-    elif merged is None:
-        raise ValueError("there is nothing to merge: no process has a summary")
-    with _waiting_for("the others, one of which"):
-        dist.barrier()  # that nobody ends as if all were well when it is not
-    return merged if rank == 0 else None
-
-
-def _join(one: Summary | None, other: Summary | None, rank: int, other_rank: int) -> Summary | None:
-    if one is None or other is None:
-        return other if one is None else one
-    try:
-        return one.merge(other)
-    except ValueError as error:
-        raise ValueError(f"the summaries of ranks {rank} and {other_rank}: {error}") from error
-
-
-def _send(summary: Summary | None, rank: int) -> None:
-    header, tensors = (None, []) if summary is None else _apart(summary.state_dict())
-    with _waiting_for(f"rank {rank}, which"):
-        dist.send_object_list([header], rank, device=_device())
-        for tensor in tensors:
-            if tensor.numel():
-                dist.send(tensor.to(_device()), rank)
-
-
-def _receive(rank: int) -> Summary | None:
-    header: list[Any] = [None]
-
-    def fill(empty: torch.Tensor) -> torch.Tensor:
-        tensor = torch.empty_like(empty, device=_device())
-        if tensor.numel():
-            dist.recv(tensor, rank)
-        return tensor.cpu()
-
-    with _waiting_for(f"rank {rank}, which"):
-        dist.recv_object_list(header, rank, device=_device())
-        return None if header[0] is None else Summary.from_state_dict(_map_tensors(fill, header[0]))
-
-
-def _apart(state: Mapping[str, Any]) -> tuple[Any, list[torch.Tensor]]:
-    """Return a state_dict with tensors that have shape and type only, and apart from it the tensors."""
-    tensors: list[torch.Tensor] = []
-
-    def take(tensor: torch.Tensor) -> torch.Tensor:
-        tensors.append(tensor)
-        return tensor.to("meta")
-
-    return _map_tensors(take, state), tensors
-
-
-def _map_tensors(function: Any, value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return function(value)
-    if isinstance(value, Mapping):
-        return {key: _map_tensors(function, each) for key, each in value.items()}
-    return [_map_tensors(function, each) for each in value] if isinstance(value, list) else value
-
-
-def _device() -> torch.device:
-    """Return where tensors have to be for this group to carry them."""
-    on_gpu = dist.get_backend() == "nccl"
-    return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
-
-
-@contextmanager
-def _waiting_for(whom: str) -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        raise RuntimeError(
-            f"rank {dist.get_rank()} waited in vain for {whom} has died or is too late; look for the first "
-            f"error of all ({error})"
-        ) from error
+    ordered = sorted(map(Path, paths), key=place_of)
+    if not ordered:
+        raise ValueError("there is nothing to merge: name at least one file")
+    whole = Summary.load(ordered[0])
+    for before, path in pairwise(ordered):
+        part = Summary.load(path)
+        try:
+            merged = whole.merge(part)
+        except ValueError as error:
+            raise ValueError(f"{before} and {path}: {error}") from error
+        for name in sorted((whole.annotations.keys() | part.annotations.keys()) - NOT_COMPARED):
+            one, other = whole.annotations.get(name), part.annotations.get(name)
+            if one != other:
+                warnings.warn(f"{before} and {path} differ in {name}: {one} and {other}", stacklevel=2)
+        whole = merged
+    return whole

@@ -18,10 +18,11 @@ LONGEST_ISI = 256
 
 @dataclass(frozen=True)
 class Sums:
-    """Sufficient sums of units: everything the statistics need to know of their spike trains.
+    """Sufficient sums of units: all that the statistics need to know about their spike trains.
 
-    Intervals, windows and adjacent bins are counted within trials only. All arrays have shape (n_units,)
-    and hold integers in bins, except ``sum_cv2`` and ``sum_lv`` (float64) and ``isi_histogram``.
+    Intervals, windows and adjacent bins are counted within trials only. All arrays are read-only, have
+    shape (n_units,) and hold integers in bins, except ``sum_cv2`` and ``sum_lv`` (float64) and
+    ``isi_histogram``.
 
     Parameters
     ----------
@@ -56,6 +57,14 @@ class Sums:
     sum_cv2: np.ndarray
     sum_lv: np.ndarray
     isi_histogram: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            values = getattr(self, each.name)
+            if values is not None:
+                view = values.view()
+                view.flags.writeable = False
+                object.__setattr__(self, each.name, view)
 
     KEPT: ClassVar[tuple[str, ...]] = (
         "n_spikes",

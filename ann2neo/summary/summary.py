@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 
 from ..recording.by_layer import rule_of
-from ..recording.raster import SpikeRaster
 from ..recording.threshold import values_for
 from ..recording.time import PseudoTime, milliseconds
 from ..recording.units import Layer, unit_table
 from .handover import SummaryHandover
-from .kernels.state import WORD
-from .kernels.windows import Layout
-from .layer_sums import BUFFER, LayerSums
+from .kernels.windows import DEFAULT_WINDOW, Layout
+from .network_sums import NetworkSums
+from .npz import damage_named, read_state, write_state
 from .statistics import STATISTICS, Sums
+from .tables import correlation, expected_rows, layer_rows, population, unit_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-MOST_BINS = 3_037_000_499
-"""Bins of the longest stretch, √2⁶³: a squared interval or count of spikes may be its square."""
+Made = TypeVar("Made")
 
 OF_ONE_RUN = ("interrupted", "n_batches", "batch_size", "n_steps")
-"""Annotations of a run and its checkpoint, which a merged summary has not."""
+"""Annotations about one run and its checkpoint: a merged summary drops them."""
 
 SETTINGS = ("window", "bin_size", "trial_bins", "isi_histogram", "n_correlated", "seed")
+"""What summaries must have in common to be merged."""
 
 
 class Summary(SummaryHandover):
-    """Statistics of every unit of a network over a stretch of pseudo-time, of which no spikes are kept.
+    """Statistics of every unit of a network over a stretch of pseudo-time. It keeps no spikes.
 
     It takes about 200 bytes a unit however many stimuli there are. Adjacent stretches merge into the very
     same summary, bit for bit, that one run over both would have given; so batches, checkpoints, processes
     and machines are one mechanism.
+
+    Every table is the caller's own: to change it changes nothing else. Arrays are read-only.
 
     Parameters
     ----------
@@ -51,20 +54,24 @@ class Summary(SummaryHandover):
     bin_size : float (ms) or quantity
         Pseudo-time that one presentation takes.
     trial_bins : int or tuple of int, optional
-        Bins in every trial, or in each; without, all is one trial.
+        Bins in every trial, or a tuple with the bins of each; by default all is one trial.
     start : int
-        First bin of the stretch, where it is a part of a longer one.
+        First bin of the stretch, if it is a part of a longer one.
     isi_histogram : bool
-        Count intervals by length, up to 256 bins, which the interval tests of :meth:`fit_poisson` need: 2
-        kB a unit.
+        Count intervals by length, up to 256 bins. The interval tests of :meth:`fit_poisson` need this; it
+        takes 2 kB a unit.
     n_correlated : int
-        In how many units of each layer, sampled with ``seed``, to count common spikes for
-        :meth:`correlation`.
+        How many units of each layer to sample, with ``seed``, for :meth:`correlation`.
     seed : int
         For that sample.
     backend : {"compiled", "fused", "portable"}, optional
-        What does the work: numba on CPUs, Triton on GPUs, or plain torch; by default the fastest for the
-        device the activations are on.
+        What does the work: numba on CPUs, Triton on GPUs, or plain torch. By default the fastest one for
+        the device of the activations.
+
+    Attributes
+    ----------
+    annotations : dict
+        Where the numbers come from: model, threshold, versions, seed; anything that JSON can hold.
 
     Raises
     ------
@@ -93,7 +100,7 @@ class Summary(SummaryHandover):
 
     def __init__(
         self,
-        window: int = 100,
+        window: int = DEFAULT_WINDOW,
         *,
         bin_size: Any = 1.0,
         trial_bins: int | tuple[int, ...] | None = None,
@@ -109,15 +116,18 @@ class Summary(SummaryHandover):
             raise ValueError(f"start={start}, n_correlated={n_correlated}: give 0 or more")
         self.layout = Layout(window, trial_bins)
         self.bin_size = milliseconds(bin_size)
-        self.start, self.n_bins, self.n_nan = int(start), 0, 0
-        self.isi_histogram, self.n_correlated, self.seed = bool(isi_histogram), n_correlated, seed
-        self.backend = backend
+        self.start, self.isi_histogram = int(start), bool(isi_histogram)
+        self.n_correlated, self.seed, self.backend = n_correlated, seed, backend
         self.engine = "raster"
         self.annotations: dict[str, Any] = {}
-        self._layers: dict[str, LayerSums] = {}
-        self._received: dict[str, torch.Tensor] = {}
-        self._steps: np.ndarray | None = None
-        self._complexity: torch.Tensor | None = None
+        self._network = NetworkSums(
+            self.layout,
+            self.start,
+            isi_histogram=self.isi_histogram,
+            n_correlated=n_correlated,
+            seed=seed,
+            backend=backend,
+        )
         self._cache: dict[str, Any] = {}
 
     # -- adding bins ---------------------------------------------------------------------------------
@@ -129,8 +139,18 @@ class Summary(SummaryHandover):
 
     @property
     def trial_bins(self) -> int | tuple[int, ...] | None:
-        """Bins in every trial, or in each; None: all is one trial."""
+        """Bins in every trial, or a tuple with the bins of each; None if all is one trial."""
         return self.layout.trial_bins
+
+    @property
+    def n_bins(self) -> int:
+        """Bins added up so far."""
+        return self._network.n_bins
+
+    @property
+    def n_nan(self) -> int:
+        """Activations that were NaN, and counted as no spike."""
+        return self._network.n_nan
 
     @property
     def stop(self) -> int:
@@ -166,7 +186,7 @@ class Summary(SummaryHandover):
         if len(set(n_bins.values())) != 1:
             raise ValueError(f"update needs the same bins of all layers, these have {n_bins}")
         for name, activation in activations.items():
-            known = self._layers.get(name)
+            known = self._network.layers.get(name)
             shape = tuple(activation.shape[1:]) or (1,)
             units = np.arange(int(np.prod(shape)))
             if known is None:
@@ -177,7 +197,6 @@ class Summary(SummaryHandover):
         self.complete(next(iter(n_bins.values())), allow_nan=allow_nan)
         return self
 
-    @torch.inference_mode(mode=False)  # tensors made in it could not be added to outside of it
     def receive(
         self,
         layer: Layer,
@@ -185,33 +204,31 @@ class Summary(SummaryHandover):
         threshold: np.ndarray,
         n_steps: np.ndarray | None = None,
     ) -> None:
-        """Take one layer's activations (n_bins, *shape) of the next bins, which count once completed.
+        """Take one layer's activations (n_bins, *shape) of the next bins. They count once completed.
 
-        :class:`ann2neo.Probe` calls this in its hooks, before the next module can overwrite the tensor. What
-        was received but not completed, because the forward pass failed, is forgotten. ``n_steps`` are the
-        bins of each stimulus, without it one.
+        :class:`ann2neo.Probe` calls this in its hooks, before the next module can overwrite the tensor. If
+        the forward pass fails and nothing is completed, what was received is forgotten. ``n_steps`` are the
+        bins of each stimulus, by default one.
         """
-        self._steps = n_steps
-        if layer.name in self._received:
-            self._received = {}
-        sums = self._layers.get(layer.name)
-        if sums is None:
-            if self.n_bins:
-                raise ValueError(f"layer {layer.name!r} is new; this summary has {list(self._layers)}")
-            device = activation.device
-            sums = self._layers[layer.name] = LayerSums(
-                *(layer.name, layer.units, layer.shape, threshold, self.layout, self.start),
-                isi_histogram=self.isi_histogram,
-                n_correlated=self.n_correlated,
-                seed=self.seed,
-                backend=self.backend,
-                device=device if device.type == "cuda" else torch.device("cpu"),
-            )
-        else:
-            sums.check(layer.units, layer.shape, threshold)
-        with _uninterrupted():
-            rows = activation if layer.all_units else layer.recorded(activation)
-            self._received[layer.name] = sums.receive(rows)
+        self._network.receive(layer, activation, threshold, n_steps)
+
+    def receive_bits(
+        self, layer: Layer, words: torch.Tensor, n_active: torch.Tensor, threshold: np.ndarray
+    ) -> None:
+        """Take one layer's spikes in the next bins. They count once completed.
+
+        Parameters
+        ----------
+        layer : Layer
+            The layer.
+        words : torch.Tensor
+            int32 (n_words, n_units): bit t of a unit's words is 1 if it spiked in bin t.
+        n_active : torch.Tensor
+            int64 (n_bins,), spikes in each bin.
+        threshold : numpy.ndarray
+            float64 (n_units,).
+        """
+        self._network.receive_bits(layer, words, n_active, threshold)
 
     def complete(self, n_bins: int, *, allow_nan: bool = False) -> None:
         """Add the bins that every layer received.
@@ -221,69 +238,9 @@ class Summary(SummaryHandover):
         ValueError
             If a layer received none, or an activation is NaN: then nothing is added.
         """
-        received, self._received = self._received, {}
-        if not self.n_bins:  # forget layers of a first forward pass that failed
-            self._layers = {name: self._layers[name] for name in received}
-        lacking = [name for name in self._layers if name not in received]
-        if lacking:
-            raise ValueError(f"layer {lacking[0]!r} is lacking; this summary has {list(self._layers)}")
-        self.layout.trial(max(self.stop, self.stop + n_bins - 1))  # raises beyond the last trial
-        _check_length(self.n_bins + n_bins)
-        n_nan = self._check_nan(received, allow_nan)
-        with _uninterrupted():
-            self._commit(n_bins)
-            self.n_nan += n_nan
-
-    def _check_nan(self, received: Mapping[str, torch.Tensor], allow_nan: bool) -> int:
-        together = torch.stack([nan.to(next(iter(received.values())).device) for nan in received.values()])
-        for name, (n_nan, first) in zip(received, together.tolist(), strict=True):
-            if n_nan and not allow_nan:
-                row, place = divmod(first, self._layers[name].n_units)
-                raise ValueError(
-                    f"layer {name!r} gives NaN for {self._where(row)}, unit "
-                    f"{self._layers[name].unit_at(place)}: repair the model or its input, or go "
-                    "on with allow_nan=True, which counts NaN as no spike"
-                )
-        return int(together[:, 0].sum())
-
-    def _where(self, row: int) -> str:
-        steps = 1 if self._steps is None else int(self._steps[0])
-        if self._steps is not None and (self._steps != steps).any():
-            return f"bin {self.stop + row}"
-        step = f", step {row % steps}" if steps > 1 else ""
-        return f"stimulus {(self.stop + row) // steps}{step}"
-
-    @torch.inference_mode(mode=False)
-    def _commit(self, n_bins: int) -> None:
-        layers = list(self._layers.values())
-        n_units = sum(layer.n_units for layer in layers)
-        if self._complexity is None:
-            self._complexity = torch.zeros(n_units + 1, dtype=torch.int64, device=layers[0].device)
-        active = sum(layer.pending.to(self._complexity.device) for layer in layers)
-        assert isinstance(active, torch.Tensor)
-        self._complexity.index_add_(0, active, torch.ones_like(active))
-        for layer in layers:
-            layer.commit(n_bins)
-        self.n_bins += n_bins
         self._cache.clear()
         self.engine = "raster"
-
-    def _add_rasters(self, rasters: Mapping[str, SpikeRaster]) -> None:
-        for name, raster in rasters.items():
-            self._layers[name] = LayerSums(
-                *(name, raster.units, raster.shape, raster.threshold, self.layout, self.start),
-                isi_histogram=self.isi_histogram,
-                n_correlated=self.n_correlated,
-                seed=self.seed,
-                backend=self.backend,
-            )
-        rasters = {name: raster.in_memory() for name, raster in rasters.items()}
-        n_bins = next(iter(rasters.values())).n_bins
-        for first in range(0, n_bins, BUFFER):
-            n = min(BUFFER, n_bins - first)
-            for name, raster in rasters.items():
-                self._layers[name].receive_bits(*_bits(raster, first, n))
-            self._commit(n)
+        self._network.complete(n_bins, allow_nan=allow_nan)
 
     # -- merging, moving, keeping --------------------------------------------------------------------
 
@@ -307,17 +264,12 @@ class Summary(SummaryHandover):
         True
         """
         self._check_fits(other)
-        _check_length(self.n_bins + other.n_bins)
         if not self.n_bins or not other.n_bins:
             return (self if self.n_bins else other).copy()
-        whole = self._empty()
-        whole._layers = {name: layer.merge(other._layers[name]) for name, layer in self._layers.items()}
-        assert self._complexity is not None
-        assert other._complexity is not None
-        whole._complexity = self._complexity + other._complexity.to(self._complexity.device)
-        whole.n_bins, whole.n_nan = self.n_bins + other.n_bins, self.n_nan + other.n_nan
-        for name in OF_ONE_RUN:
-            whole.annotations.pop(name, None)
+        whole = Summary(**self._settings, start=self.start, backend=self.backend)
+        whole._network = self._network.merge(other._network)
+        kept = {name: value for name, value in self.annotations.items() if name not in OF_ONE_RUN}
+        whole.annotations = deepcopy(kept)
         if other.annotations.get("interrupted"):
             whole.annotations["interrupted"] = True
         return whole
@@ -342,20 +294,11 @@ class Summary(SummaryHandover):
                 f"cannot merge: the models had other parameters (parameters_sha256 {one} and {two}): give "
                 "all runs the same weights, or the same seed for random ones"
             )
-        if list(self._layers) != list(other._layers):
-            raise ValueError(
-                f"cannot merge: one summary has the layers {list(self._layers)}, the other "
-                f"{list(other._layers)}"
-            )
-        for name, layer in self._layers.items():
-            two = other._layers[name]
-            layer.check(two.units, two.shape, two.threshold)
+        self._network.check_fits(other._network)
 
-    def _empty(self) -> Summary:
-        settings = {name: getattr(self, name) for name in SETTINGS}
-        empty = Summary(**settings, start=self.start, backend=self.backend)
-        empty.annotations = dict(self.annotations)
-        return empty
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in SETTINGS}
 
     def copy(self) -> Summary:
         """Return an independent copy."""
@@ -370,28 +313,12 @@ class Summary(SummaryHandover):
             ``settings`` (plain values), ``complexity`` (tensor) and ``layers``: for each its name, units,
             shape, threshold and sums, units in their order in the layer.
         """
-        settings = {name: getattr(self, name) for name in SETTINGS}
         counts = {"start": self.start, "n_bins": self.n_bins, "n_nan": self.n_nan}
-        return {
-            "settings": {**settings, **counts, "backend": self.backend, "annotations": self.annotations},
-            "complexity": torch.zeros(1, dtype=torch.int64)
-            if self._complexity is None
-            else self._complexity.clone(),
-            "layers": [
-                {
-                    "name": layer.name,
-                    "shape": layer.shape,
-                    "units": torch.from_numpy(layer.units.copy()),
-                    "threshold": torch.from_numpy(layer.threshold.copy()),
-                    "correlated": torch.from_numpy(layer.correlated.copy()),
-                    **{name: values.clone() for name, values in layer.arrays().items()},
-                }
-                for layer in self._layers.values()
-            ],
-        }
+        about = {"backend": self.backend, "annotations": deepcopy(self.annotations)}
+        return {"settings": {**self._settings, **counts, **about}, **self._network.state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Become what a state_dict tells of; a run then goes on from there, to the same numbers.
+        """Become the summary of a state_dict; a run then goes on from there, to the same numbers.
 
         Examples
         --------
@@ -406,26 +333,14 @@ class Summary(SummaryHandover):
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any]) -> Summary:
-        """Return a summary that is what a state_dict tells of."""
+        """Return the summary of a state_dict, which stays the caller's own."""
         settings = dict(state["settings"])
         annotations, n_bins, n_nan = (settings.pop(name) for name in ("annotations", "n_bins", "n_nan"))
         if isinstance(settings["trial_bins"], list):  # as JSON keeps it
             settings["trial_bins"] = tuple(settings["trial_bins"])
         summary = cls(**settings)
-        summary.annotations, summary.n_bins, summary.n_nan = dict(annotations), n_bins, n_nan
-        for saved in state["layers"]:
-            layer = LayerSums(
-                *(saved["name"], saved["units"].numpy(), tuple(saved["shape"]), saved["threshold"].numpy()),
-                *(summary.layout, summary.start),
-                isi_histogram=summary.isi_histogram,
-                backend=summary.backend,
-                device=saved["state"].device,
-            )
-            layer.correlated = saved["correlated"].numpy()
-            layer.coactive = torch.zeros_like(saved["coactive"])
-            layer.load(saved, n_bins)
-            summary._layers[layer.name] = layer
-            summary._complexity = state["complexity"].clone()
+        summary.annotations = deepcopy(dict(annotations))
+        summary._network.load(state, n_bins, n_nan)
         return summary
 
     def to(self, device: torch.device | str) -> Summary:
@@ -443,14 +358,78 @@ class Summary(SummaryHandover):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.load_state_dict(state)
 
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write all that was added up to a file, which appears under its name when it is complete.
+
+        Parameters
+        ----------
+        path : path
+            Where to, a name that ends in ``.npz``; a file that exists is replaced.
+
+        Returns
+        -------
+        pathlib.Path
+            The path.
+
+        Raises
+        ------
+        ValueError
+            If the suffix is not ``.npz``, or JSON cannot keep an annotation.
+        FileNotFoundError
+            If the folder does not exist.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> summary = Summary(window=2).update({"relu": torch.rand(9, 4) - 0.5})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Summary.load(summary.save(f"{folder}/part.npz")).units.equals(summary.units)
+        True
+        """
+        return write_state(self.state_dict(), path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Summary:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the suffix is not ``.npz``, or the file is damaged or holds no summary.
+        """
+        state = read_state(path)
+        with damage_named(path):
+            return cls.from_state_dict(state)
+
     # -- reading -------------------------------------------------------------------------------------
 
-    def _cached(self, name: str, make: Any) -> Any:
+    def _cached(self, name: str, make: Callable[[], Made]) -> Made:
+        """Return what was made before, if no bin was added since. Nobody else gets it to change."""
         if name not in self._cache:
             if not self.n_bins:
                 raise ValueError("this summary has no bins yet: update it, or show stimuli in a Probe first")
             self._cache[name] = make()
-        return self._cache[name]
+        made: Made = self._cache[name]
+        return made
+
+    def with_values(self, values: Mapping[str, np.ndarray], engine: str) -> Summary:
+        """Return a copy whose statistics have the values that another engine found for the same spikes.
+
+        Copies of it, files and merged summaries have the values of the sums again.
+
+        Parameters
+        ----------
+        values : mapping of str to numpy.ndarray
+            float64 (n_units,) for each name in :data:`ann2neo.summary.STATISTICS`.
+        engine : str
+            Its name, the new ``engine``.
+        """
+        other = self.copy()
+        other._cache["values"] = _read_only({name: np.array(given) for name, given in values.items()})
+        other.engine = engine
+        return other
 
     @property
     def time(self) -> PseudoTime:
@@ -461,25 +440,29 @@ class Summary(SummaryHandover):
 
     @property
     def sums(self) -> Sums:
-        """Sufficient sums of all units, layer after layer."""
-        return self._cached(
-            "sums", lambda: Sums.concatenate([layer.sums() for layer in self._layers.values()])
-        )
+        """Sufficient sums of all units, layer after layer; read-only."""
+        return self._cached("sums", self._network.sums)
 
     @property
     def values(self) -> Mapping[str, np.ndarray]:
-        """The value of each statistic for each unit, float64 (n_units,)."""
-        return self._cached("values", lambda: {s.name: s.value(self.sums, self.bin_size) for s in STATISTICS})
+        """The value of each statistic for each unit, float64 (n_units,); read-only."""
+        return self._cached(
+            "values", lambda: _read_only({s.name: s.value(self.sums, self.bin_size) for s in STATISTICS})
+        )
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each layer's activation in one bin."""
-        return {name: layer.shape for name, layer in self._layers.items()}
+        return {name: layer.shape for name, layer in self._network.layers.items()}
 
     @property
     def places(self) -> pd.DataFrame:
         """Which units these are: layer, unit, channel, y, x, threshold, as in :attr:`Recording.units`."""
-        return self._cached("places", lambda: unit_table(self._layers))
+        return self._places.copy()
+
+    @property
+    def _places(self) -> pd.DataFrame:
+        return self._cached("places", lambda: unit_table(self._network.layers))
 
     @property
     def units(self) -> pd.DataFrame:
@@ -489,10 +472,7 @@ class Summary(SummaryHandover):
         :data:`ann2neo.summary.STATISTICS`. NaN marks what is undefined: the Fano factor of a silent
         unit, the intervals of a unit with less than two spikes in every trial.
         """
-        return self._cached(
-            "units",
-            lambda: self.places.assign(n_bins=self.sums.n_bins, n_spikes=self.sums.n_spikes, **self.values),
-        )
+        return unit_rows(self._places, self.sums, self.values)
 
     def expected(self, process: str) -> pd.DataFrame:
         """Return the values that a memoryless process of each unit's own rate would give.
@@ -507,13 +487,13 @@ class Summary(SummaryHandover):
         -------
         pandas.DataFrame
             ``layer``, ``unit`` and one column a statistic, one row a unit.
+
+        Raises
+        ------
+        ValueError
+            If the process is unknown.
         """
-        if process not in ("bernoulli", "poisson"):
-            raise ValueError(f"process={process!r}: give 'bernoulli' or 'poisson'")
-        p = self.values["activation_probability"]
-        return self.places[["layer", "unit"]].assign(
-            **{s.name: getattr(s, process)(p, self.bin_size) for s in STATISTICS}
-        )
+        return expected_rows(process, self._places, self.values["activation_probability"], self.bin_size)
 
     def complexity(self, layer: str | None = None) -> np.ndarray:
         """Return in how many bins how many units spiked together.
@@ -521,7 +501,7 @@ class Summary(SummaryHandover):
         Parameters
         ----------
         layer : str, optional
-            The layer; without, the whole network.
+            The layer; by default the whole network.
 
         Returns
         -------
@@ -534,9 +514,8 @@ class Summary(SummaryHandover):
         >>> Summary(2).update({"relu": torch.tensor([[1.0, 1.0], [0.0, 0.0], [1.0, 0.0]])}).complexity("relu")
         array([1, 1, 1])
         """
-        histogram = self._complexity if layer is None else self._layer(layer).complexity
-        assert histogram is not None
-        return histogram.cpu().numpy().copy()
+        sums = self._network if layer is None else self._network.layer(layer)
+        return sums.complexity.cpu().numpy().copy()
 
     def correlation(self, layer: str) -> pd.DataFrame:
         r"""Return the correlation of the spike trains of the sampled units of a layer.
@@ -563,21 +542,10 @@ class Summary(SummaryHandover):
         """
         import pandas as pd
 
-        sums = self._layer(layer)
+        sums = self._network.layer(layer)
         sums.fold()
-        together, n = sums.coactive.cpu().numpy().astype(np.float64), self.n_bins
-        count = np.diagonal(together)
-        covariance = n * together - np.outer(count, count)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scale = np.sqrt(np.diagonal(covariance))
-            values = np.where(np.outer(scale, scale) > 0, covariance / np.outer(scale, scale), np.nan)
         units = sums.units[sums.correlated]
-        return pd.DataFrame(values, index=units, columns=units)
-
-    def _layer(self, name: str) -> LayerSums:
-        if name not in self._layers:
-            raise KeyError(f"no layer {name!r}; the summary has {list(self._layers)}")
-        return self._layers[name]
+        return pd.DataFrame(correlation(sums.coactive.cpu().numpy(), self.n_bins), units, units)
 
     @property
     def layers(self) -> pd.DataFrame:
@@ -597,83 +565,28 @@ class Summary(SummaryHandover):
         bins has a variance of 2 (1 − p)² (1 − 1/W)(n − 1) / n² + p (1 − p) / (n W).
         ``fano_factor_var_excess`` is what is left of it without that.
         """
-        return self._cached("layers", self._layer_table)
+        return self._cached("layers", self._layer_rows).copy()
 
-    def _layer_table(self) -> pd.DataFrame:
-        import pandas as pd
-
-        units = self.units
-        groups = [*units.groupby("layer", sort=False), ("network", units)]
-        names = [*self._layers, None]
+    def _layer_rows(self) -> pd.DataFrame:
+        of_layers = [
+            population(self.complexity(name), self.correlation(name).to_numpy()) for name in self.shapes
+        ]
+        of_network = population(self.complexity())
         n_windows = int(self.sums.n_windows.max(initial=0))
-        return pd.DataFrame(
-            [
-                {"layer": label, **_over_units(of_layer, self.window, n_windows), **self._of_population(name)}
-                for name, (label, of_layer) in zip(names, groups, strict=True)
-            ]
-        )
-
-    def _of_population(self, layer: str | None) -> dict[str, float]:
-        histogram = self.complexity(layer)
-        n_units, active = len(histogram) - 1, np.arange(len(histogram))
-        mean = float(active @ histogram) / self.n_bins
-        row = {
-            "n_active_mean": mean,
-            "n_active_var": float((active - mean) ** 2 @ histogram) / self.n_bins,
-            "population_sparseness": (1 - mean / n_units) / (1 - 1 / n_units) if n_units > 1 else np.nan,
-            "correlation_mean": np.nan,
-            "participation_ratio": np.nan,
-        }
-        if layer is not None:
-            correlation = self.correlation(layer).to_numpy()
-            vary = np.isfinite(np.diagonal(correlation))
-            among = correlation[np.ix_(vary, vary)]
-            if len(among) > 1:
-                row["correlation_mean"] = float(among[np.triu_indices(len(among), 1)].mean())
-                row["participation_ratio"] = len(among) ** 2 / float((among**2).sum())
-        return row
+        return layer_rows(self.units, [*of_layers, of_network], self.window, n_windows)
 
     def __repr__(self) -> str:
-        n_units = sum(layer.n_units for layer in self._layers.values())
+        n_units = sum(layer.n_units for layer in self._network.layers.values())
         return (
             f"Summary({n_units} units, {self.n_bins} bins of {self.bin_size:g} ms, "
             f"windows of {self.window} bins, engine {self.engine!r})"
         )
 
 
-def _check_length(n_bins: int) -> None:
-    if n_bins > MOST_BINS:
-        raise ValueError(
-            f"{n_bins} bins in one summary: its sums hold {MOST_BINS}. Begin another one, with start="
-        )
-
-
-def _bits(raster: SpikeRaster, first: int, n_bins: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return bins of a raster as words, int32 (n_words, n_units), and the spikes in each bin."""
-    packed = raster.packed[:, first // 8 : -(-(first + n_bins) // 8)]
-    spikes = np.unpackbits(packed, axis=1, count=n_bins)
-    n_words = -(-n_bins // WORD)
-    little = np.zeros((raster.n_units, n_words * WORD // 8), np.uint8)
-    little[:, : packed.shape[1]] = np.packbits(spikes, axis=1, bitorder="little")
-    words = torch.from_numpy(little.view("<i4").T.copy())
-    return words, torch.from_numpy(spikes.sum(axis=0, dtype=np.int64))
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold back Ctrl-C until sums are consistent again."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before is None:
-        yield  # signals do not come here, or their handler is not Python's
-        return
-    pressed = []
-    signal.signal(signal.SIGINT, lambda *what: pressed.append(what))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if pressed:
-        signal.raise_signal(signal.SIGINT)
+def _read_only(values: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    for of_units in values.values():
+        of_units.flags.writeable = False
+    return MappingProxyType(dict(values))
 
 
 def merge(summaries: Iterable[Summary]) -> Summary:
@@ -690,19 +603,3 @@ def merge(summaries: Iterable[Summary]) -> Summary:
     if not ordered:
         raise ValueError("there is nothing to merge: give at least one summary")
     return reduce(Summary.merge, ordered)
-
-
-def _over_units(units: pd.DataFrame, window: int, n_windows: int) -> dict[str, float]:
-    row: dict[str, float] = {
-        "n_units": len(units),
-        "dead_fraction": float((units["n_spikes"] == 0).mean()),
-        "always_on_fraction": float((units["n_spikes"] == units["n_bins"]).mean()),
-    }
-    for statistic in STATISTICS:
-        values = units[statistic.name]
-        row[f"{statistic.name}_mean"] = values.mean()
-        row[f"{statistic.name}_var"] = values.var(ddof=0)
-    p, n = units["activation_probability"][units["fano_factor"].notna()], max(1, n_windows)
-    noise = (2 * (1 - p) ** 2 * (1 - 1 / window) * (n - 1) / n**2 + p * (1 - p) / (n * window)).mean()
-    row["fano_factor_var_excess"] = row["fano_factor_var"] - noise if n_windows > 1 else np.nan
-    return row

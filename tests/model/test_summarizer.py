@@ -86,7 +86,7 @@ def test_channels_last_network(model, images):
     wanted = summarize(deep, x, window=10)
     last = deep.to(memory_format=torch.channels_last)
     found = summarize(last, x.to(memory_format=torch.channels_last), window=10)
-    assert found._layers["1"]._order == (1, 2, 0)  # y, x, channel: not copied
+    assert found._network.layers["1"]._order.dims == (1, 2, 0)  # y, x, channel: not copied
     assert found.units.equals(wanted.units)
 
 

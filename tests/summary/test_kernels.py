@@ -164,9 +164,9 @@ def test_a_large_layer_on_a_gpu(dtype):
     fast = Summary(50, isi_histogram=True, trial_bins=300).update({"conv": activation})
     slow = Summary(50, isi_histogram=True, trial_bins=300, backend="portable").update({"conv": activation})
     on_cpu = Summary(50, isi_histogram=True, trial_bins=300).update({"conv": activation.cpu()})
-    for name, wanted in on_cpu._layers["conv"].arrays().items():
-        assert torch.equal(fast._layers["conv"].arrays()[name].cpu(), wanted), name
-        assert torch.equal(slow._layers["conv"].arrays()[name].cpu(), wanted), name
+    for name, wanted in on_cpu._network.layers["conv"].arrays().items():
+        assert torch.equal(fast._network.layers["conv"].arrays()[name].cpu(), wanted), name
+        assert torch.equal(slow._network.layers["conv"].arrays()[name].cpu(), wanted), name
     assert fast.to("cpu").update({"conv": activation.cpu()}).n_bins == 1400
 
 

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ann2neo import Summary
-from ann2neo.summary.parts import Process, _join, merge_ranks, process_group, stretch
+from ann2neo.summary.parts import stretch
+from ann2neo.summary.processes import Process, _join, merge_ranks, process_group
 from helpers.sums import assert_same_sums
 
 SECONDS = 120
@@ -24,8 +25,7 @@ SECONDS = 120
 TASK = """
 import os, sys, signal, torch
 from ann2neo import Summary
-from ann2neo.summary.parts import merge_ranks
-from ann2neo.summary.parts import process_group
+from ann2neo.summary.processes import merge_ranks, process_group
 
 def activations(first, stop):
     x = torch.randn(230, 5, 2, 3, generator=torch.Generator().manual_seed(0))[first:stop]
@@ -148,7 +148,7 @@ def test_summaries_without_bins_and_without_samples(merged):
 
 def test_that_the_comparison_can_fail(merged):
     found = Summary.load(merged / "uneven.npz")
-    found._layers["relu"].state[0, 3] += 1
+    found._network.layers["relu"].state[0, 3] += 1
     with pytest.raises(AssertionError):
         assert_same_sums(found, in_one_process())
 

@@ -490,7 +490,7 @@ def test_out_of_memory_tells_what_a_unit_takes(monkeypatch):
 def test_what_a_unit_takes():
     """The figure in that message is what is allocated."""
     summary = Summary(5, isi_histogram=True).update({"relu": torch.ones(300, 1000)})
-    layer = summary._layers["relu"]
+    layer = summary._network.layers["relu"]
     held = [layer.state, layer.complexity, layer._words, layer.histogram, *layer._thresholds.values()]
     each = sum(tensor.numel() * tensor.element_size() for tensor in held) / 1000
     from ann2neo.summary.layer_sums import BYTES_PER_UNIT

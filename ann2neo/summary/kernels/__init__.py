@@ -52,7 +52,8 @@ def choose(device: torch.device, name: str | None = None) -> Backend:
     if name is not None and name not in BACKENDS:
         raise ValueError(f"backend={name!r}: give one of {BACKENDS}, or None to choose by the device")
     wanted = name or {"cpu": "compiled", "cuda": "fused"}.get(device.type, "portable")
-    return _load(wanted, device.type)
+    found: Backend = _load(wanted, device.type)
+    return found
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +11,21 @@ import numpy as np
 from .state import MOST_BINS, Segment
 
 ENDLESS = 2**62
+"""Where a stretch without trials ends."""
+
+DEFAULT_WINDOW = 100
+"""Bins in a counting window, unless another number is given."""
+
+
+def default_window(trial_bins: Iterable[int] = ()) -> int:
+    """Return how many bins a window has if no number is given: 100, or the shortest trial if that is less.
+
+    Examples
+    --------
+    >>> default_window(), default_window((300, 250)), default_window((300, 40))
+    (100, 100, 40)
+    """
+    return min((DEFAULT_WINDOW, *trial_bins))
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,12 @@
-"""Recordings as NWB files: written column by column, read train by train.
+"""Write a recording to an NWB file, column by column.
 
 NWB keeps spike trains in one table. Written row by row, as :class:`neo.io.NWBIO` does, a train costs
 milliseconds; written as whole columns it costs some ten microseconds, and Neo reads the same. Spike times
-are written as they are made and read when they are asked for, so that neither needs them all in memory.
+are written as they are made, so that they need not all be in memory.
 """
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,15 +22,13 @@ from ..interop.description import (
     as_text,
     block_name,
     describe,
-    rebuild,
     segment_name,
     train_name,
 )
 from ..recording.raster import units_at_once
 from ..recording.recording import Recording
 from ..recording.stimuli import Stimuli
-from ..recording.time import PseudoTime
-from .damage import check_stored, check_text
+from .deflate import deflated
 from .seal import checksums_of_units, counts_of_trains, fingerprint
 
 if TYPE_CHECKING:
@@ -62,10 +58,6 @@ _WHAT_IT_IS = (
     "threshold. One stimulus, or one step of it, is one bin of pseudo-time: that a bin lasts so many ms is a "
     "convention. Spikes stand at the middle of their bin."
 )
-
-
-class NotOurs(Exception):
-    """The file can be read, but ann2neo did not write it."""
 
 
 def write_nwb(recording: Recording, path: Path) -> None:
@@ -127,8 +119,6 @@ def _provenance(recording: Recording) -> dict[str, Any]:
 
 def _write_times(times: h5py.Dataset, recording: Recording) -> None:
     """Fill a data set with the times of all spikes in s, compressed by several threads, in order."""
-    from isal import isal_zlib
-
     size, at = times.chunks[0], 0
     waiting: deque[Future[bytes]] = deque()
 
@@ -139,7 +129,7 @@ def _write_times(times: h5py.Dataset, recording: Recording) -> None:
 
     with ThreadPoolExecutor() as pool:
         for chunk in _chunks_of_times(recording, size):
-            waiting.append(pool.submit(isal_zlib.compress, chunk.tobytes(), 1))
+            waiting.append(pool.submit(deflated, chunk.tobytes()))
             if len(waiting) > CHUNKS_WAITING:
                 write()
         while waiting:
@@ -147,7 +137,7 @@ def _write_times(times: h5py.Dataset, recording: Recording) -> None:
 
 
 def _chunks_of_times(recording: Recording, size: int) -> Iterator[np.ndarray]:
-    """Yield the times of all spikes in s, so many at once; what the last one lacks is 0."""
+    """Yield the times of all spikes in s, ``size`` of them at a time; zeros fill the last chunk."""
     from .spike_times import seconds_of
 
     left, at_once = np.empty(0), units_at_once(recording.n_bins)
@@ -321,151 +311,3 @@ def _nwb_columns(
         if name in ends:
             made.append(VectorIndex(name=f"{name}_index", data=stored(ends[name]), target=column))
     return made
-
-
-def read_nwb(path: Path) -> Recording:
-    """Open a recording that :func:`write_nwb` wrote; its spikes are read when they are asked for.
-
-    Raises
-    ------
-    NotOurs
-        If it is the NWB file of somebody else.
-    ValueError
-        If the file is not as it was saved.
-    """
-    # pynwb would look at every column of a file of which the standard fixes the places needed here
-    import h5py
-
-    file = h5py.File(path, "r")
-    try:
-        if "general/notes" not in file:
-            raise NotOurs("it has no notes")
-        for name in ("general/notes", "identifier"):
-            check_text(file[name], path)
-        notes = file["general/notes"].asstr()[()]
-        if not notes.startswith(NOTES):
-            raise NotOurs("its notes hold no recording")
-        description = notes[len(NOTES) : -1]
-        trial_bins = json.loads(description)["trial_bins"]
-        n_trials = len(trial_bins)
-        times = file["units/spike_times"]
-        for name in ("spike_times_index", "checksum"):
-            check_stored(file["units"][name])
-        ends, checksums = file["units/spike_times_index"][:], file["units/checksum"][::n_trials]
-        counts = np.diff(ends.astype(np.int64), prepend=0)
-        if file["identifier"].asstr()[()] != fingerprint(description, counts, checksums):
-            raise ValueError("it is not as it was saved")
-        possible = len(counts) == n_trials * len(checksums) and counts.sum() == times.size
-        if not possible or (counts < 0).any() or (counts.reshape(-1, n_trials) > trial_bins).any():
-            raise ValueError(f"{times.size} spikes are not what its {len(counts)} trains have room for")
-        offsets = np.concatenate([[0], ends[n_trials - 1 :: n_trials]]).astype(np.int64)
-        first = 0
-
-        def packed(time: PseudoTime, names: list[str]) -> TrainsInFile:
-            nonlocal first
-            units = slice(first, first + len(names))
-            first = units.stop
-            of_layer = offsets[units.start : units.stop + 1]
-            return TrainsInFile(times, of_layer, checksums[units], names, time)
-
-        recording = rebuild(description, packed)
-        if first != len(checksums):
-            raise ValueError(f"{len(checksums)} units were saved, {first} are described")
-        return recording
-    except BaseException:
-        file.close()
-        raise
-
-
-class TrainsInFile:
-    """The packed raster of a layer's units, read from a file as rows are asked for.
-
-    Parameters
-    ----------
-    times : h5py.Dataset
-        Spike times of all units in s. The file stays open as long as this lives.
-    offsets : numpy.ndarray
-        int64 (n_units + 1,), where those of each unit of the layer begin, and where those of the last end.
-    checksums : numpy.ndarray
-        uint32 (n_units,), see :func:`~ann2neo.files.seal.checksums_of_units`.
-    names : list of str
-        Of the units.
-    time : PseudoTime
-        The bins.
-    """
-
-    def __init__(
-        self,
-        times: h5py.Dataset,
-        offsets: np.ndarray,
-        checksums: np.ndarray,
-        names: list[str],
-        time: PseudoTime,
-    ) -> None:
-        self.times, self.offsets, self.checksums, self.names = times, offsets, checksums, names
-        self.bin_size, self.n_bins = time.bin_size, time.n_bins
-        self.shape = (len(names), -(-time.n_bins // 8))
-
-    def counts(self) -> np.ndarray:
-        """Return the number of spikes of each unit: int64 (n_units,)."""
-        return np.diff(self.offsets)
-
-    def __getitem__(self, rows: Any) -> np.ndarray:
-        """Return chosen rows, as an array would.
-
-        Raises
-        ------
-        ValueError
-            If they are not those that were saved.
-        """
-        wanted = np.arange(self.shape[0])[rows]
-        flat = wanted.reshape(-1)
-        packed = np.empty((len(flat), self.shape[1]), np.uint8)
-        at_once = units_at_once(self.n_bins)
-        for first in range(0, len(flat), at_once):
-            some = slice(first, first + at_once)
-            packed[some] = self._read(flat[some])
-        return packed.reshape(*wanted.shape, self.shape[1])
-
-    def _read(self, rows: np.ndarray) -> np.ndarray:
-        from .spike_times import packed_of
-
-        runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
-        try:
-            times = [_stretch(self.times, self.offsets[run[0]], self.offsets[run[-1] + 1]) for run in runs]
-            ends = np.cumsum(np.concatenate([[0], self.counts()[rows]]))
-            packed = packed_of(np.concatenate(times), ends, self.bin_size, self.n_bins)
-        except Exception as error:
-            raise ValueError(
-                f"{self.times.file.filename} is damaged where the spikes of unit {self.names[rows[0]]} or "
-                f"the {len(rows) - 1} read with it are ({type(error).__name__}: {error})"
-            ) from error
-        for row, bits in zip(rows, packed, strict=True):
-            if zlib.crc32(bits) != self.checksums[row]:
-                raise ValueError(
-                    f"{self.times.file.filename} is damaged: the spikes of unit {self.names[row]} are not "
-                    "those that were saved"
-                )
-        return packed
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return np.array, (self[:],)  # a file that is open cannot be sent to others
-
-
-def _stretch(times: h5py.Dataset, first: int, last: int) -> np.ndarray:
-    """Return a part of a data set; by several threads, if it is compressed as here."""
-    from isal import isal_zlib
-
-    if first == last or times.compression != "gzip" or times.id.get_create_plist().get_nfilters() > 1:
-        return times[first:last]
-    size = times.chunks[0]
-    starts = range(first // size * size, last, size)
-
-    def chunk(start: int) -> np.ndarray:
-        not_filtered, raw = times.id.read_direct_chunk((start,))
-        # no more than it can be, whatever the file says
-        raw = raw if not_filtered else isal_zlib.decompressobj().decompress(raw, size * times.dtype.itemsize)
-        return np.frombuffer(raw, times.dtype)
-
-    with ThreadPoolExecutor() as pool:
-        return np.concatenate([*pool.map(chunk, starts)])[first - starts[0] : last - starts[0]]
