@@ -242,7 +242,7 @@ class Summary(SummaryHandover):
                 raise ValueError(
                     f"layer {name!r} gives NaN for {self._where(row)}, unit "
                     f"{self._layers[name].unit_at(place)}: repair the model or its input, or go "
-                    "on with allow_nan=True, which counts NaN as no spike"
+                    "on with allow_nan=True (on the command line --allow-nan), which counts NaN as no spike"
                 )
         return int(together[:, 0].sum())
 
