@@ -1,4 +1,4 @@
-"""Models: by name, torchvision's or the user's own as ``package.module:name``; and what tells them apart."""
+"""Models by name: torchvision's, or the user's own as ``package.module:name``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def load_model(name: str, *, weights: str | None = None, seed: int = 0) -> tuple
         A torchvision model, or ``package.module:name`` of an nn.Module or of a function that returns
         one; modules in the current folder are found too.
     weights : str, optional
-        Of a torchvision model, say ``"DEFAULT"``; without, they are random.
+        Weights of a torchvision model, such as ``"DEFAULT"``; random if not given.
     seed : int
         Torch's global random state is set to it, which makes random weights reproducible.
 
@@ -48,7 +48,7 @@ def load_model(name: str, *, weights: str | None = None, seed: int = 0) -> tuple
     if ":" not in name:
         return _from_torchvision(name, weights)
     if weights is not None:
-        raise ValueError(f"weights {weights}: only for torchvision models; let {name} load its own")
+        raise ValueError(f"weights {weights}: only for torchvision models; {name} has to load its own")
     return _made_by_user(name, seed), None
 
 
@@ -74,10 +74,10 @@ def _from_torchvision(name: str, weights_name: str | None) -> tuple[nn.Module, A
     from torchvision import models
 
     if name not in models.list_models():
-        close = ", ".join(difflib.get_close_matches(name, models.list_models())) or "resnet18, say"
+        close = ", ".join(difflib.get_close_matches(name, models.list_models()))
+        offer = f"did you mean {close}?" if close else "it has resnet18, for example"
         raise ValueError(
-            f"model {name}: torchvision has no such model ({close}?); "
-            "your own model is given as package.module:name"
+            f"model {name}: torchvision has no such model ({offer}); give your own as package.module:name"
         )
     if weights_name is None:
         return models.get_model(name, weights=None), None
@@ -90,4 +90,4 @@ def _from_torchvision(name: str, weights_name: str | None) -> tuple[nn.Module, A
     try:
         return models.get_model(name, weights=weights), weights
     except OSError as error:
-        raise OSError(f"the weights of {name} cannot be had from {weights.url}: {error}") from error
+        raise OSError(f"the weights of {name} cannot be loaded from {weights.url}: {error}") from error

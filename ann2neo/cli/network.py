@@ -1,72 +1,114 @@
-"""The commands that run a network, and the arguments they share."""
+"""A network and the stimuli to show to it: the options that name them, and loading them."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import CALIBRATION, SIZE
-from .errors import _in_words, _refuse, _say
-
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
+    from ..recording.threshold import Quantile, ZScore
     from ..study.data import Preparation, StimulusSet
-    from ..summary.processes import Process
+
+SIZE = 64
+"""Pixels to which images are scaled for torchvision models without weights, unless they fix their own."""
+
+CALIBRATION = 500
+"""Stimuli on which a threshold rule is calibrated by default."""
 
 
-def _record(args: argparse.Namespace) -> int:
-    from ..files.save_load import check_can_be_saved, save
-    from ..model.probe import RecordingError
-    from ..model.recorder import record
-
-    check_can_be_saved(args.output, overwrite=args.overwrite)
-    if args.memory is None:
-        _refuse(args, ("spill_to", "keep_spill"), "is for what exceeds --memory: give that, too")
-    threshold = _threshold(args.threshold)
-    model, prepare = _model(args)
-    stimuli, calibration = _stimuli(args, prepare, by_rule=not isinstance(threshold, float))
-    status = 0
-    try:
-        recording = record(
-            model,
-            stimuli,
-            args.layers,
-            units=args.units,
-            threshold=threshold,
-            calibration=calibration,
-            bin_size=args.bin_size,
-            n_trials=args.trials,
-            time_dim=args.time_dim,
-            ids=stimuli.ids,
-            array_annotations=stimuli.array_annotations,
-            batch_size=args.batch_size,
-            device=args.device,
-            progress=sys.stderr.isatty(),
-            seed=args.seed,
-            allow_nan=args.allow_nan,
-            memory=args.memory,
-            spill_to=args.spill_to or Path(args.output).parent,
-            keep_spill=args.keep_spill,
-            annotations=_origin(args, stimuli),
-        )
-    except RecordingError as error:
-        _say(f"error: {_in_words(error.__cause__ or error)}")
-        recording, status = error.recording, 1
-    if status == 0 and recording.annotations.get("interrupted"):
-        status = 130
-    path = save(recording, args.output, overwrite=args.overwrite)
-    if status:
-        assert recording.stimuli is not None
-        _say(f"the {len(recording.stimuli)} of {len(stimuli)} stimuli recorded until then are in {path}")
-    print(f"{path}: {recording!r}")
-    return status
+def model_options(parser: argparse._ActionsContainer) -> None:
+    """Add ``--model`` and ``--device``."""
+    parser.add_argument(
+        "--model",
+        required=True,
+        help="a torchvision model, such as resnet18; or package.module:name of an nn.Module or of a function "
+        "that returns one (also from modules in the current folder)",
+    )
+    parser.add_argument("--device", help="where to run it, such as cuda (default: where the model is)")
 
 
-def _threshold(text: str) -> Any:
+def network_options(parser: argparse.ArgumentParser) -> None:
+    """Add all options of the network, of the stimuli, and of the time in which they are shown."""
+    _network_options(parser.add_argument_group("network"))
+    _stimuli_options(parser.add_argument_group("stimuli"))
+    _time_options(parser.add_argument_group("pseudo-time"))
+
+
+def _network_options(parser: argparse._ActionsContainer) -> None:
+    model_options(parser)
+    parser.add_argument("--weights", help="of a torchvision model, such as DEFAULT (default: random weights)")
+    parser.add_argument("--layers", nargs="+", help="names or globs (default: every activation module)")
+    parser.add_argument("--units", type=int, metavar="N", help="draw N units from each layer (default: all)")
+    parser.add_argument(
+        "--threshold",
+        default="0",
+        help="a unit spikes when its activation exceeds this: a number (default: 0), or for each unit its "
+        "quantile:Q, or zscore:K (standard deviations above its mean)",
+    )
+    parser.add_argument(
+        "--calibration",
+        type=int,
+        metavar="N",
+        help=f"calibrate quantile and zscore on N stimuli that are not shown later (default: {CALIBRATION})",
+    )
+    parser.add_argument("--allow-nan", action="store_true", help="count NaN as no spike, and go on")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="for random weights, order and units (default: %(default)s)"
+    )
+
+
+def _stimuli_options(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--data",
+        required=True,
+        help="digits, fashion-mnist, mnist, kmnist, cifar10, cifar100 or svhn; a folder of images (with or "
+        "without a subfolder for each class); a .npy, .npz (x, y) or .pt file of stimuli",
+    )
+    parser.add_argument("--root", help="folder that holds the named data set (default: data)")
+    parser.add_argument("--download", action="store_true", help="download the data set if it is not there")
+    parser.add_argument("--split", choices=("test", "train"), help="part of the data set (default: test)")
+    parser.add_argument("--stimuli", type=int, metavar="N", help="how many to show (default: all)")
+    parser.add_argument("--no-shuffle", action="store_true", help="show them in the order of the data")
+    parser.add_argument(
+        "--size",
+        type=int,
+        help="scale images to this many pixels. Default: what the weights want; for torchvision models "
+        f"without weights {SIZE}, which two CPU cores show to resnet18 at about 100 a second (224 takes "
+        "seven times as long); for other models images keep their size",
+    )
+    parser.add_argument(
+        "--channels", type=int, choices=(1, 3), help="make images grey or coloured (default: as for --size)"
+    )
+    parser.add_argument(
+        "--as-is",
+        action="store_true",
+        help="for torchvision models: the stimuli are ready, do not scale and do not normalise them",
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=128, metavar="N", help="shown at once (default: %(default)s)"
+    )
+
+
+def _time_options(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--bin-size", type=float, default=1.0, metavar="MS", help="duration of a presentation (default: 1)"
+    )
+    parser.add_argument(
+        "--trials", type=int, default=1, metavar="N", help="divide into N trials (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--time-dim",
+        type=lambda text: text if text == "calls" else int(text),
+        metavar="D",
+        help="the dimension of the layers that is time within a stimulus, where each step is a bin; calls: "
+        "each call of a module in a forward pass is a step",
+    )
+
+
+def read_threshold(text: str) -> float | Quantile | ZScore:
+    """Return the threshold, or the rule, that ``--threshold`` names."""
     from ..recording.threshold import Quantile, ZScore
 
     rules: dict[str, Any] = {"": float, "quantile": Quantile, "zscore": ZScore}
@@ -76,11 +118,12 @@ def _threshold(text: str) -> Any:
         make = rules[rule]
     except (ValueError, KeyError):
         raise ValueError(f"--threshold {text}: give a number, quantile:0.9 or zscore:2") from None
-    return make(value)
+    threshold: float | Quantile | ZScore = make(value)
+    return threshold
 
 
-def _model(args: argparse.Namespace) -> tuple[nn.Module, Preparation]:
-    """Return the model, and what is done to stimuli before they are shown to it."""
+def load_network(args: argparse.Namespace) -> tuple[nn.Module, Preparation]:
+    """Return the model, and how stimuli are prepared for it."""
     from ..study.data import Preparation
     from .models import load_model
 
@@ -98,10 +141,10 @@ def _model(args: argparse.Namespace) -> tuple[nn.Module, Preparation]:
     return model, Preparation(size=size, channels=args.channels or 3, normalize=True)
 
 
-def _stimuli(
-    args: argparse.Namespace, prepare: Preparation, by_rule: bool
+def load_stimuli(
+    args: argparse.Namespace, prepare: Preparation, threshold: float | Quantile | ZScore
 ) -> tuple[StimulusSet, StimulusSet | None]:
-    """Return the stimuli to show and, for threshold rules, others to calibrate on."""
+    """Return the stimuli to show and, if the threshold is a rule, others to calibrate it on."""
     from ..study.data import load_data
 
     data = load_data(
@@ -113,26 +156,33 @@ def _stimuli(
         seed=args.seed,
         prepare=prepare,
     )
-    if args.calibration is not None and not by_rule:
-        raise ValueError(f"--calibration {args.calibration}: a number as --threshold is not calibrated")
-    n_calibration = (args.calibration or CALIBRATION) if by_rule else 0
-    n_stimuli = len(data) - n_calibration if args.stimuli is None else args.stimuli
+    is_rule = not isinstance(threshold, float)
+    if args.calibration is not None and not is_rule:
+        raise ValueError(
+            f"--calibration {args.calibration}: --threshold {args.threshold} is a number, which needs no "
+            "calibration: leave --calibration out"
+        )
     for option, number in (("--stimuli", args.stimuli), ("--calibration", args.calibration)):
         if number is not None and number < 1:
             raise ValueError(f"{option} {number}: give at least one")
+    n_calibration = (args.calibration or CALIBRATION) if is_rule else 0
+    n_stimuli = len(data) - n_calibration if args.stimuli is None else args.stimuli
     if n_stimuli < 1 or n_stimuli + n_calibration > len(data):
         and_calibration = f" and --calibration {n_calibration}" if n_calibration else ""
         raise ValueError(
-            f"--stimuli {args.stimuli or 'all'}{and_calibration}, but {args.data} has {len(data)} stimuli"
+            f"--stimuli {args.stimuli or 'all'}{and_calibration}, but {args.data} has {len(data)} stimuli: "
+            "ask for fewer"
         )
     if args.trials > n_stimuli:
-        raise ValueError(f"--trials {args.trials}, but only {n_stimuli} stimuli are to be shown")
-    return data[:n_stimuli], data[n_stimuli : n_stimuli + n_calibration] if by_rule else None
+        raise ValueError(
+            f"--trials {args.trials}, but only {n_stimuli} stimuli are shown: give at most {n_stimuli}"
+        )
+    return data[:n_stimuli], data[n_stimuli : n_stimuli + n_calibration] if is_rule else None
 
 
-def _origin(args: argparse.Namespace, stimuli: StimulusSet) -> dict[str, Any]:
-    """Return the annotations that say where a recording came from."""
-    told = {
+def origin(args: argparse.Namespace, stimuli: StimulusSet) -> dict[str, Any]:
+    """Return the annotations that say what was shown to which network."""
+    found = {
         "model": args.model,
         "weights": args.weights or (None if ":" in args.model else "random"),
         "dataset": args.data,
@@ -140,20 +190,5 @@ def _origin(args: argparse.Namespace, stimuli: StimulusSet) -> dict[str, Any]:
         "stimulus_shape": list(stimuli.shape),
         "shuffled": not args.no_shuffle,
         "classes": list(stimuli.classes) or None,
-        "autocast": "bfloat16" if getattr(args, "amp", False) else None,
-        "memory_format": "channels_last" if getattr(args, "channels_last", False) else None,
     }
-    return {name: value for name, value in told.items() if value is not None}
-
-
-def _precision(args: argparse.Namespace, model: nn.Module, process: Process) -> torch.autocast:
-    """Lay the model out as asked for, and return what it is to be run in."""
-    import torch
-
-    if args.channels_last:
-        if not any(parameter.ndim == 4 for parameter in model.parameters()):
-            raise ValueError(f"--channels-last: {args.model} has no weights of two-dimensional convolutions")
-        model.to(memory_format=torch.channels_last)
-    home = next((parameter.device for parameter in model.parameters()), "cpu")
-    where = torch.device(process.device or home)
-    return torch.autocast(where.type, torch.bfloat16, enabled=args.amp)
+    return {name: value for name, value in found.items() if value is not None}

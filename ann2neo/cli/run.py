@@ -1,4 +1,4 @@
-"""The command line: it parses, calls and prints."""
+"""The command ``ann2neo``: it parses its arguments, runs a command, and shows errors as one line."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib.metadata import version
 
-from .arguments import parser
-from .errors import ERRORS, _in_words, _say, _show_warning
-from .files import _compare, _convert, _demo, _info, _layers, _plot, _study
-from .network import _record
-from .summarize import _merge, _summarize
+from .commands import COMMANDS
+from .errors import ERRORS, in_words, say, show_warning
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,30 +24,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0; 1 if recording or summarizing stopped and what there was has been shown or saved,
-        or if nobody reads what is printed; 2 on an error; 130 on Ctrl-C.
+        Exit status: 0 if all went well; 1 if recording or summarizing stopped early and what there was has
+        been shown or saved, or if nobody reads what is printed; 2 on an error; 130 on Ctrl-C.
 
     Raises
     ------
     SystemExit
-        By argparse: after ``--help`` and ``--version``, and if the arguments cannot be parsed.
+        By argparse: after ``--help``, and if the arguments cannot be parsed.
 
     Examples
     --------
     >>> main(["info", "missing.nwb"])
     2
     """
-    known = _parser()
+    known = parser()
     args = known.parse_args(argv)
+    if args.version:
+        print("ann2neo", version("ann2neo"))
+        return 0
     if args.run is None:
         known.print_help()
         return 0
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            return args.run(args)
+            warnings.showwarning = show_warning
+            status: int = args.run(args)
+            return status
     except KeyboardInterrupt:
-        _say("interrupted")
+        say("interrupted")
         return 130
     except BrokenPipeError:  # the reader, say head, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -57,22 +59,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ERRORS as error:
         if args.traceback:
             raise
-        _say(f"error: {_in_words(error)}")
+        say(f"error: {in_words(error)}")
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
-    return parser(
-        {
-            "demo": _demo,
-            "record": _record,
-            "summarize": _summarize,
-            "merge": _merge,
-            "layers": _layers,
-            "info": _info,
-            "convert": _convert,
-            "plot": _plot,
-            "compare": _compare,
-            "study": _study,
-        }
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line; what it parses has the command's function as ``run``."""
+    known = argparse.ArgumentParser(
+        prog="ann2neo",
+        description="Record artificial neural networks as Neo spike trains and analyse them with Elephant.",
+        epilog="ann2neo COMMAND --help shows an example of each command.",
+        allow_abbrev=False,
     )
+    known.add_argument("--version", action="store_true", help="print the version and exit")
+    known.set_defaults(run=None)
+    commands = known.add_subparsers(title="commands", metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_to(commands)
+    return known

@@ -45,13 +45,13 @@ def report(summary: Summary, fit: PoissonFit, shuffled: bool | None = None) -> s
     if n_windows < 2:
         lines.append(
             f"{'One' if n_windows else 'No'} complete window of {summary.window} bins: a Fano factor needs "
-            "several; give a shorter window=, --window"
+            "several; give a shorter window (--window)"
         )
     lines += ["", *_population_table(layers), ""]
     lines += [*_tests_table(layers, fit), *_untested(fit)]
     if not summary.isi_histogram:
         lines.append(
-            "n/a: tests of intervals need their histogram: isi_histogram=True, --isi-histogram; 2 kB a unit"
+            "n/a: tests of intervals need their histogram: ann2neo stream --isi-histogram; 2 kB a unit"
         )
     return "\n".join([*lines, "", textwrap.fill(_caution(shuffled), 98)])
 

@@ -57,7 +57,7 @@ def read_blocks(path: Path, *, trust: bool = False) -> list[neo.Block]:
         if name in RUN_CODE and not trust:
             raise ValueError(
                 f"{path}: opening a pickle runs any code that its writer put there. If you know who wrote "
-                "it, give trust=True; else ask for it as .nwb, .nix or .mat"
+                "it, give trust=True (on the command line --trust); else ask for it as .nwb, .nix or .mat"
             )
         try:
             blocks = _nwb_blocks(path) if name == "NWBIO" and path.is_file() else _neo_blocks(reader, path)
@@ -255,6 +255,7 @@ def chosen(blocks: list[neo.Block], number: int | None, path: Path) -> neo.Block
         names = ", ".join(f"{i}: {block.name!r}" for i, block in enumerate(blocks[:10]))
         asked = "" if number is None else f", none with the number {number}"
         raise ValueError(
-            f"{path} holds {len(blocks)} Blocks{asked}: give one of them, for example block=0 ({names})"
+            f"{path} holds {len(blocks)} Blocks{asked}: give one of them, for example block=0 (on the "
+            f"command line --block 0): {names}"
         )
     return blocks[number]

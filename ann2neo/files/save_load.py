@@ -230,7 +230,7 @@ class NotBinned(ValueError):
     def __init__(self, path: Path) -> None:
         super().__init__(
             f"{path} was not saved by ann2neo. Its spikes have to be binned: say how long a bin is, for "
-            "example bin_size=1 (ms)"
+            "example bin_size=1 (ms), on the command line --bin-size 1"
         )
 
 

@@ -70,6 +70,8 @@ def check_can_be_written(path: str | os.PathLike[str], *, overwrite: bool = Fals
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: give the name of a file")
     if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists: give overwrite=True to replace it")
+        raise FileExistsError(
+            f"{path} exists: give overwrite=True (on the command line --overwrite) to replace it"
+        )
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(f"{path} cannot be saved: the folder {path.parent} is not writable")

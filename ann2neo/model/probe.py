@@ -347,8 +347,8 @@ def count_nan(
         step = f", step {row - n_steps[:stimulus].sum()}" if n_steps[stimulus] > 1 else ""
         raise ValueError(
             f"layer {layer.name!r} gives NaN for stimulus {n_before + stimulus}{step}, unit "
-            f"{layer.units[column]}: repair the model or its input, or go on with allow_nan=True, which "
-            "counts NaN as no spike"
+            f"{layer.units[column]}: repair the model or its input, or go on with allow_nan=True (on the "
+            "command line --allow-nan), which counts NaN as no spike"
         )
     return n_nan
 

@@ -361,7 +361,7 @@ def _idx_set(name: str, root: Any, download: bool, split: str) -> StimulusSet:
         debian = "install Debian's package dataset-fashion-mnist, " if name == "fashion-mnist" else ""
         raise FileNotFoundError(
             f"{name} is not in {' or '.join(map(str, folders))} ({stems[0]}, also .gz): {debian}"
-            "name the folder it is in (root=, on the command line --root), or give download=True"
+            "name the folder it is in (root=, on the command line --root), or give download=True (--download)"
         )
     images, labels = map(_read_idx, files)
     return _from_arrays(name, images[:, None], labels.astype(np.int64), tuple(torchvision_set.classes))
@@ -396,7 +396,7 @@ def _torchvision_set(name: str, root: Path, download: bool, split: str) -> Stimu
     except RuntimeError as error:
         raise FileNotFoundError(
             f"{name} is not in {root}, or damaged there ({error}): name the folder it is in (root=, on the "
-            "command line --root), or give download=True"
+            "command line --root), or give download=True (--download)"
         ) from error
     labels = images.labels if name == "svhn" else images.targets
     return StimulusSet(

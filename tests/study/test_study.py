@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from ann2neo.cli import main
-from ann2neo.cli.arguments import STUDY_OPTIONS
+from ann2neo.cli.commands.study import SETTINGS
 from ann2neo.study import study as memorization
 from ann2neo.study.effect_sizes import DOSE, INDICATORS, effects, verdicts
 from ann2neo.study.regimes import REGIMES, Regime, labels_of
@@ -360,9 +360,9 @@ def test_the_report_is_written_with_its_figures_and_tables(small, tmp_path):
 
 def test_the_options_are_the_settings_of_a_study():
     numbers = {f.name for f in dataclasses.fields(Study)} - {"data", "architectures", "regimes"}
-    assert set(STUDY_OPTIONS) == numbers
+    assert set(SETTINGS) == numbers
     defaults = Study()
-    assert all(type(getattr(defaults, name)) is kind for name, (kind, _) in STUDY_OPTIONS.items())
+    assert all(type(getattr(defaults, name)) is kind for name, (kind, _) in SETTINGS.items())
 
 
 def test_the_command(tmp_path, capsys):

@@ -227,7 +227,7 @@ def test_torchrun_gives_the_numbers_of_one_process(tmp_path):
     images = np.random.default_rng(0).normal(size=(290, 1, 8, 8)).astype(np.float32)
     np.save(tmp_path / "x.npy", images)
     command = [
-        *("-m", "ann2neo", "summarize", "--model", "nets:model", "--data", "x.npy", "--batch-size", "32"),
+        *("-m", "ann2neo", "stream", "--model", "nets:model", "--data", "x.npy", "--batch-size", "32"),
         *("--layers", "*", "--window", "9", "--trials", "3", "--isi-histogram", "--checkpoint", "run.npz"),
         *("--threshold", "quantile:0.8", "--calibration", "60"),
     ]

@@ -1,0 +1,38 @@
+"""``ann2neo plot``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..command import Command, overwrite_option, window_option
+from ..files import file_options, open_recordings
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", metavar="FILE", help="recordings, or any files that Neo reads")
+    parser.add_argument("-o", "--output", help="figure: .png, .pdf, .svg … (default: FILE.png)")
+    window_option(parser)
+    file_options(parser)
+    overwrite_option(parser)
+
+
+def _plot(args: argparse.Namespace) -> int:
+    from ...interop.atomic import check_can_be_written
+    from ...plot.figures import overview, require
+
+    require()
+    output = Path(args.output or Path(args.files[0]).with_suffix(".png"))
+    check_can_be_written(output, overwrite=args.overwrite)
+    overview(open_recordings(args.files, args), window=args.window).savefig(output)
+    print(output)
+    return 0
+
+
+PLOT = Command(
+    "plot",
+    "draw recordings: rasters, distributions of rates, Fano factors",
+    ("ann2neo plot untrained.nwb trained.nwb --output both.png",),
+    _add_options,
+    _plot,
+)

@@ -1,0 +1,102 @@
+"""``ann2neo study``."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from ..command import Command
+
+GRID = {
+    "data": "data sets (default: digits)",
+    "architectures": "mlp, cnn, resnet18, vgg11, vgg11_bn, vit",
+    "regimes": "how networks are trained (default: all)",
+}
+"""Settings of a study of which it takes several: a cell of its grid has one of each."""
+
+SETTINGS: Mapping[str, tuple[type, str]] = {
+    "seeds": (int, "networks in each cell of the grid"),
+    "n_training": (int, "training images"),
+    "n_few": (int, "training images of the regimes with few"),
+    "n_stimuli": (int, "training images, and as many test images, to record"),
+    "epochs": (int, "training gives up after so many"),
+    "sgd_epochs": (int, "length of training by SGD"),
+    "goal": (float, "training ends at this accuracy on the labels learned"),
+    "batch_size": (int, "images in a step of training"),
+    "learning_rate": (float, "of Adam"),
+    "sgd_learning_rate": (float, "of SGD, at first"),
+    "weight_decay": (float, "of the regimes with weight decay"),
+    "units": (int, "units to draw from each layer"),
+    "threshold": (float, "a unit spikes when its activation exceeds it"),
+    "window": (int, "bins in a counting window"),
+    "n_orders": (int, "random orders of the stimuli"),
+}
+"""Settings of a study that are numbers: their type, and what they are."""
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    for name, text in GRID.items():
+        parser.add_argument(f"--{name}", nargs="+", metavar="NAME", help=text)
+    parser.add_argument(
+        "-o",
+        "--output",
+        default="ann2neo-study",
+        help="folder; the same command goes on with a study that was stopped there, and its grid may grow "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--root", help="folder of the data sets")
+    parser.add_argument("--download", action="store_true", help="let torchvision download data sets")
+    parser.add_argument("--device", default="cpu", help="where to train: cpu (default), cuda …")
+    parser.add_argument("--processes", type=int, metavar="N", help="cells at a time (default: cores)")
+    parser.add_argument("--tables", choices=("csv", "parquet"), default="csv", help="format of tables")
+    settings = parser.add_argument_group("settings, the same in all cells")
+    for name, (kind, text) in SETTINGS.items():
+        settings.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=text)
+
+
+def _study(args: argparse.Namespace) -> int:
+    from ...plot.figures import require
+    from ...study.effect_sizes import verdicts
+    from ...study.report import write_report
+    from ...study.study import Study, run_study
+
+    require()
+    given: dict[str, Any] = {
+        **{name: tuple(values) for name in GRID if (values := getattr(args, name)) is not None},
+        **{name: value for name in SETTINGS if (value := getattr(args, name)) is not None},
+    }
+    results = run_study(
+        args.output,
+        Study(**given),
+        processes=args.processes,
+        device=args.device,
+        root=args.root,
+        download=args.download,
+        progress=True,
+    )
+    report = write_report(results, args.output, tables=args.tables)
+    judged = verdicts(results).to_dict("records")
+    width = 1 + max((len(row["indicator"]) for row in judged), default=0)
+    for row in judged:
+        line = f"{row['indicator']:{width}}{row['direction']:8}{row['separates']:10}{row['verdict']}"
+        print(textwrap.fill(line, 98, subsequent_indent=" " * (width + 18)))
+    for status, n in results.cells["status"].value_counts().items():
+        print(f"{n} cells {status}")
+    print(f"report, figures and tables: {report}")
+    return 1 if (results.cells["status"] == "failed").any() else 0
+
+
+STUDY = Command(
+    "study",
+    "train networks to memorize, to generalize, and as controls; report how their firing differs",
+    (
+        "ann2neo study --data digits --architectures mlp --seeds 3 --output study",
+        "ann2neo study --data digits fashion-mnist --architectures mlp cnn -o study",
+        "ann2neo study --data cifar10 --root data --architectures resnet18 --device cuda \\",
+        "    --n-training 10000 --regimes generalizing memorizing redrawn -o study-cifar10",
+    ),
+    _add_options,
+    _study,
+)
