@@ -159,7 +159,7 @@ class NetworkSums:
                 raise ValueError(
                     f"layer {name!r} gives NaN for {self._where(row)}, unit "
                     f"{self.layers[name].unit_at(place)}: repair the model or its input, or go "
-                    "on with allow_nan=True, which counts NaN as no spike"
+                    "on with allow_nan=True (on the command line --allow-nan), which counts NaN as no spike"
                 )
         return int(together[:, 0].sum())
 

@@ -79,7 +79,7 @@ def _stream(args: argparse.Namespace) -> int:
 def _stream_part(args: argparse.Namespace, process: Process) -> tuple[Summary | None, int]:
     """Return the summary of the stimuli that this process has to show, and the exit status."""
     from ...model.summarizer import SummaryError, summarize
-    from ...summary.processes import stretch
+    from ...summary.parts import stretch
 
     part, n_parts = _part(args.part, process)
     threshold = read_threshold(args.threshold)
