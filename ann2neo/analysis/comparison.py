@@ -14,15 +14,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-CAVEAT = (
-    "A network's Fano factor is taken over stimuli: each bin shows another one, and a bin holds one spike at "
-    "most, so that independent bins give 1 − p. A cortical neuron's is usually taken over repeats of one "
-    "stimulus, where a deterministic network has 0. Never equate the two: compare each with the 1 − p of its "
-    "own bins. A bin of pseudo-time is a convention, and so is every rate in Hz of a network; a neuron's "
-    "bin is a choice, and a longer one has a larger p."
-)
-"""What to keep in mind when networks stand beside neurons."""
-
 OF_LAYERS = (
     "dead_fraction",
     "mean_firing_rate_mean",
@@ -104,7 +95,8 @@ def compare(recordings: Mapping[str, Recording | Summary], window: int | None = 
         n_units, n_bins, bin_size`` (ms), ``window``; means over units of what :attr:`Summary.layers` has, and
         the fractions of units rejected by the tests of :attr:`PoissonFit.layers`. Of independent bins
         ``relative_fano_factor_mean`` and ``relative_cv_isi_mean`` are 1, of a Poisson process in short bins
-        ``fano_factor_mean``, ``cv_isi_mean`` and ``lv_isi_mean`` too. See :data:`CAVEAT`.
+        ``fano_factor_mean``, ``cv_isi_mean`` and ``lv_isi_mean`` too. See
+        :data:`.NETWORKS_AND_NEURONS`.
 
     Raises
     ------

@@ -12,6 +12,7 @@ from ..recording.recording import Recording
 from ..recording.time import PseudoTime
 from ..summary.of_recording import summarize_recording
 from ..summary.summary import Summary
+from .draws import bernoulli
 from .goodness_of_fit.tests import TESTS
 from .modulation import fit_modulated
 from .poisson import fit_poisson
@@ -131,14 +132,15 @@ def _of_one_order(recording: Recording, window: int) -> pd.DataFrame:
 
 
 def _surrogate(recording: Recording, rng: np.random.Generator) -> Recording:
-    """Draw each unit's bins independently, with its own p."""
-    rasters: dict[str, SpikeRaster] = {}
+    """Draw each unit's bins independently, with its own p, in one trial."""
+    time = PseudoTime(recording.time.bin_size, (recording.n_bins,))
+    one_rate = np.zeros(recording.n_bins, np.int64)
+    rasters = {}
     for layer, raster in recording.rasters.items():
         p = raster.counts / raster.n_bins
-        drawn = rng.random((raster.n_units, raster.n_bins)) < p[:, None]
-        rasters[layer] = SpikeRaster.from_dense(
-            drawn, time=PseudoTime(raster.time.bin_size, (raster.n_bins,))
-        )
+        unknown = np.full(raster.n_units, np.nan)
+        packed = bernoulli(p[:, None], one_rate, rng)
+        rasters[layer] = SpikeRaster(packed, time, raster.units, raster.shape, unknown)
     return Recording(rasters)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from ..recording.raster import SpikeRaster
 from ..recording.recording import Recording
 from ..recording.time import PseudoTime
 from ..summary.summary import Summary
+from .draws import bernoulli, fill_lazily, no_spikes
 from .goodness_of_fit.tests import qvalue
 from .likelihood import PROCESSES, criteria, log_likelihood
 
@@ -32,28 +32,40 @@ FEWEST_EXPECTED = 5
 class ModulatedFit:
     """Memoryless processes of one rate, and of one rate a group of bins, fitted to each unit.
 
-    Made by :meth:`Recording.fit_modulated` and :func:`fit_groups`.
+    Made by :meth:`Recording.fit_modulated` and :func:`fit_groups`. Every table is the caller's own: to change
+    one changes nothing here.
 
     Parameters
     ----------
-    units : pandas.DataFrame
-        One row a unit: the columns of ``recording.units``; ``n_spikes, activation_probability``;
-        ``modulation_statistic, modulation_pvalue, modulation_qvalue``, see :func:`fit_modulated`;
-        ``eta_squared`` and ``epsilon_squared``; and for each of ``poisson``, ``bernoulli``,
-        ``modulated_poisson`` and ``modulated_bernoulli`` (process) ``_log_likelihood``, ``_aic`` and
-        ``_bic``.
-    rates : pandas.DataFrame
-        One row a unit, in the same order, and one column a group: the spike probability in its bins.
+    _units, _rates : pandas.DataFrame
+        What :attr:`units` and :attr:`rates` return copies of.
     by : str
         What the groups are.
     recording : Recording, optional
-        What was fitted; none, if it was summaries.
+        The recording that was fitted; None, if summaries were.
     """
 
-    units: pd.DataFrame
-    rates: pd.DataFrame
+    _units: pd.DataFrame
+    _rates: pd.DataFrame
     by: str
     recording: Recording | None = None
+
+    @property
+    def units(self) -> pd.DataFrame:
+        """One row a unit: the test of one rate, and how well each process fits.
+
+        The columns of ``recording.units``; ``n_spikes``, ``activation_probability``;
+        ``modulation_statistic``, ``modulation_pvalue``, ``modulation_qvalue``, ``eta_squared`` and
+        ``epsilon_squared``, see :func:`fit_modulated`; and for each process of ``poisson``, ``bernoulli``,
+        ``modulated_poisson`` and ``modulated_bernoulli`` its ``<process>_log_likelihood``, ``_aic`` and
+        ``_bic``.
+        """
+        return self._units.copy()
+
+    @property
+    def rates(self) -> pd.DataFrame:
+        """One row a unit, as in :attr:`units`, one column a group: the spike probability in its bins."""
+        return self._rates.copy()
 
     def simulate(self, process: str = "bernoulli", seed: int = 0) -> neo.Block:
         """Draw surrogate trains of the same rates by group, in the same order of stimuli and trials.
@@ -99,14 +111,11 @@ class ModulatedFit:
         from ..interop.neo_block import to_neo
 
         group = _group_of_bins(self.recording, self.by)[1]
-        rates, first, rasters = self.rates.to_numpy(), 0, {}
+        rates, first, rasters = self._rates.to_numpy(), 0, {}
         for layer, raster in self.recording.rasters.items():
-            packed = np.zeros((raster.n_units, -(-raster.n_bins // 8)), np.uint8)
+            packed, unknown = no_spikes(raster.n_units, raster.n_bins), np.full(raster.n_units, np.nan)
             if process == "bernoulli":
-                for rows, dense in raster.blocks():
-                    p = rates[first + rows.start : first + rows.stop]
-                    packed[rows] = np.packbits(rng.random(dense.shape) < p[:, group], axis=1)
-            unknown = np.full(raster.n_units, np.nan)
+                packed = bernoulli(rates[first : first + raster.n_units], group, rng)
             rasters[layer] = SpikeRaster(packed, raster.time, raster.units, raster.shape, unknown)
             first += raster.n_units
         annotations = {
@@ -116,11 +125,11 @@ class ModulatedFit:
         }
         block = to_neo(Recording(rasters, self.recording.stimuli, annotations))
         if process == "poisson":
-            _fill_with_poisson(block, rates, group, self.recording.time, seed)
+            fill_lazily(block, _draw(rates, group, self.recording.time, seed))
         return block
 
     def __repr__(self) -> str:
-        return f"ModulatedFit({len(self.units)} units, {self.rates.shape[1]} rates by {self.by})"
+        return f"ModulatedFit({len(self._units)} units, {self._rates.shape[1]} rates by {self.by})"
 
 
 def fit_modulated(recording: Recording, by: str = "labels") -> ModulatedFit:
@@ -280,39 +289,27 @@ def _fit(
     return places.assign(**columns), pd.DataFrame(rates, columns=names)
 
 
-def _fill_with_poisson(
-    block: neo.Block, rates: np.ndarray, group: np.ndarray, time: PseudoTime, seed: int
-) -> None:
-    """Replace the trains of a block by trains in continuous time that are drawn when they are first used."""
+def _draw(
+    rates: np.ndarray, group: np.ndarray, time: PseudoTime, seed: int
+) -> Callable[[int, int], neo.SpikeTrain]:
+    """Return what draws the train of a trial and unit: a Poisson process of one rate in each bin."""
     import quantities as pq
 
-    from ..interop.description import HEADER
-    from ..interop.lazy import LazySpikeTrainList, spiketrain_view
+    from ..interop.lazy import spiketrain_view
 
-    # spikes are not at bin centres: without this, from_neo will ask for a bin size
-    del block.annotations[HEADER]
     edges = time.trial_edges
 
-    def fill(trial: int, segment: neo.Segment) -> None:
-        models = segment.spiketrains
-        bins = slice(edges[trial], edges[trial + 1])
-        t_start, t_stop = (edges[trial + i] * time.bin_size * pq.ms for i in (0, 1))
+    def draw(trial: int, i: int) -> neo.SpikeTrain:
+        bins = np.arange(edges[trial], edges[trial + 1])
+        # a stream for each train makes the order of use irrelevant
+        rng = np.random.default_rng([seed, trial, i])
+        n_spikes = rng.poisson(rates[i, group[bins]])
+        # given their number, the spikes of a constant rate are anywhere in their bin
+        at = np.repeat(bins, n_spikes) + rng.random(n_spikes.sum())
+        t_start, t_stop = (edge * time.bin_size * pq.ms for edge in edges[trial : trial + 2])
+        return spiketrain_view(np.sort(at) * time.bin_size, t_start, t_stop)
 
-        @cache
-        def make(i: int) -> neo.SpikeTrain:
-            # a stream for each train makes the order of use irrelevant
-            rng = np.random.default_rng([seed, trial, i])
-            n_spikes = rng.poisson(rates[i, group[bins]])
-            # given their number, the spikes of a constant rate are anywhere in their bin
-            at = np.repeat(np.arange(bins.start, bins.stop), n_spikes) + rng.random(n_spikes.sum())
-            train = spiketrain_view(np.sort(at) * time.bin_size, t_start, t_stop, segment)
-            train.name, train.annotations = models[i].name, models[i].annotations
-            return train
-
-        segment.spiketrains = LazySpikeTrainList(len(models), make, segment)
-
-    for trial, segment in enumerate(block.segments):
-        fill(trial, segment)
+    return draw
 
 
 def _group_of_bins(recording: Recording, by: str) -> tuple[np.ndarray, np.ndarray]:

@@ -88,7 +88,7 @@ def _convert(args: argparse.Namespace) -> int:
 
 def _plot(args: argparse.Namespace) -> int:
     from ..interop.atomic import check_can_be_written
-    from ..plot.figures import overview, require
+    from ..plot import overview, require
 
     require()
     output = Path(args.output or Path(args.files[0]).with_suffix(".png"))
@@ -102,10 +102,11 @@ def _plot(args: argparse.Namespace) -> int:
 def _compare(args: argparse.Namespace) -> int:
     import textwrap
 
-    from ..analysis.comparison import CAVEAT, compare, summarized
+    from ..analysis.caveats import NETWORKS_AND_NEURONS
+    from ..analysis.comparison import compare, summarized
     from ..files.tables import check_can_be_tabled, save_table
     from ..interop.atomic import check_can_be_written
-    from ..plot.figures import comparison, require
+    from ..plot import comparison, require
 
     if args.output is not None:
         require()
@@ -119,7 +120,7 @@ def _compare(args: argparse.Namespace) -> int:
     if len(set(table["bin_size"])) > 1:
         sizes = ", ".join(f"{name} {each.bin_size:g} ms" for name, each in summaries.items())
         print(f"\nbins are not of one size: {sizes}; give neurons the bins that you mean by --bin-size")
-    print(f"\n{textwrap.fill(CAVEAT, 98)}")
+    print(f"\n{textwrap.fill(NETWORKS_AND_NEURONS, 98)}")
     if args.table is not None:
         print("saved as", save_table(table, args.table, overwrite=args.overwrite))
     if args.output is not None:
@@ -131,7 +132,7 @@ def _compare(args: argparse.Namespace) -> int:
 def _study(args: argparse.Namespace) -> int:
     import textwrap
 
-    from ..plot.figures import require
+    from ..plot import require
     from ..study.effect_sizes import verdicts
     from ..study.report import write_report
     from ..study.study import Study, run_study

@@ -14,10 +14,10 @@ import quantities as pq
 from elephant.statistics import cv, fanofactor, isi
 from neo.io import NWBIO, NixIO
 
-from ann2neo import compare, load, save
-from ann2neo.analysis.comparison import CAVEAT, summarized
+from ann2neo import compare, load, plot, save
+from ann2neo.analysis.caveats import NETWORKS_AND_NEURONS
+from ann2neo.analysis.comparison import summarized
 from ann2neo.cli import main
-from ann2neo.plot import figures as plot
 from ann2neo.recording.raster import SpikeRaster
 from ann2neo.recording.recording import Recording
 
@@ -194,7 +194,7 @@ def test_on_the_command_line(network, neurons, tmp_path, capsys):
     assert main(shlex.split(f"{command} --bin-size 2")) == 0
     out = capsys.readouterr().out
     assert "net 1 ms, grasshopper 2 ms" in out
-    assert " ".join(CAVEAT.split()[:5]) in out
+    assert NETWORKS_AND_NEURONS in " ".join(out.split())
     expected = compare({"net": load(network), "grasshopper": load(neurons, bin_size=2)})
     pd.testing.assert_frame_equal(pd.read_csv(table), expected, check_dtype=False)
     assert matplotlib.image.imread(figure).shape[1] == 1800

@@ -124,6 +124,16 @@ def test_surrogates_have_the_rates_of_each_class_and_no_more():
     assert surrogate.annotations["surrogate"] is True
 
 
+def test_tables_belong_to_whoever_asked():
+    fitted = fit_modulated(recording_of(bernoulli(0.1 + 0.1 * LABELS, 7)))
+    drawn = Recording.from_neo(fitted.simulate())
+    units, rates = fitted.units, fitted.rates
+    units["n_spikes"], rates[0] = 0, 0.0
+    assert (fitted.units["n_spikes"] > 0).all()
+    assert (fitted.rates > 0).all(axis=None)
+    assert Recording.from_neo(fitted.simulate()) == drawn
+
+
 def test_poisson_surrogates_have_the_rates_in_continuous_time():
     p = np.array([0.0, 0.1, 0.3, 0.5, 0.9])
     labels = np.random.default_rng(5).integers(0, 5, 12_000)
