@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from numbers import Real
@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.utils import prune as torch_prune
 from torch.nn.utils.parametrize import is_parametrized
 
+from ..model.evaluation import evaluation
 from ..model.hooks.functions import ACTIVATIONS
 from ..model.summarizer import summarize
 from ..summary.summary import Summary
@@ -117,7 +118,7 @@ def prunable(model: nn.Module, example: torch.Tensor) -> list[Prunable]:
         if by is not None:
             made[id(output)] = output, output._version, by
 
-    with _evaluating(model), ExitStack() as hooks:
+    with evaluation(model, None), ExitStack() as hooks:
         for name, module in model.named_modules():
             if isinstance(module, FOLLOWED):
                 hooks.callback(module.register_forward_pre_hook(partial(before, name)).remove)
@@ -144,7 +145,7 @@ def _is_read_elsewhere(model: nn.Module, each: Prunable, example: torch.Tensor) 
     def cut(module: nn.Module, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
         return output.detach()
 
-    with _evaluating(model), torch.enable_grad(), ExitStack() as hooks:
+    with evaluation(model, None), torch.enable_grad(), ExitStack() as hooks:
         hooks.callback(model.get_submodule(each.module).register_forward_hook(begin).remove)
         hooks.callback(model.get_submodule(each.layer).register_forward_hook(cut).remove)
         outputs = [tensor for tensor in _tensors(model(example)) if tensor.requires_grad]
@@ -387,7 +388,7 @@ def _mask(module: nn.Module, removed: torch.Tensor) -> None:
 def _affine(model: nn.Module, example: torch.Tensor) -> list[str]:
     """Return the modules whose bias can be changed, in the order they are run."""
     order: list[str] = []
-    with _evaluating(model), ExitStack() as hooks:
+    with evaluation(model, None), ExitStack() as hooks:
         for name, module in model.named_modules():
             if isinstance(module, (*WEIGHTED, *NORMALIZING)) and module.bias is not None:
                 hooks.callback(module.register_forward_hook(lambda *_, name=name: order.append(name)).remove)
@@ -406,7 +407,7 @@ def _mean_outputs(model: nn.Module, names: Iterable[str], stimuli: torch.Tensor)
         totals[name] = totals.get(name, 0) + rows.double().sum(dim=0)
         n[name] += len(rows)
 
-    with _evaluating(model), ExitStack() as hooks:
+    with evaluation(model, None), ExitStack() as hooks:
         for name in names:
             hooks.callback(model.get_submodule(name).register_forward_hook(partial(add, name)).remove)
         for some in stimuli.split(AT_ONCE):
@@ -420,16 +421,3 @@ def _add_to_bias(module: nn.Module, change: torch.Tensor) -> None:
     bias = module.bias_orig if hasattr(module, "bias_orig") else module.bias
     assert isinstance(bias, torch.Tensor)
     bias += change.to(bias)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Run in evaluation mode and without gradients; each module is then in the mode it was in."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, was_training in modes.items():
-            module.training = was_training

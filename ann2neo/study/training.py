@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from ..model.evaluation import evaluation
+
 MOMENTUM = 0.9
 """Of stochastic gradient descent."""
 
@@ -19,21 +21,18 @@ AT_ONCE = 500
 """Stimuli in a forward pass without gradients."""
 
 
-@torch.no_grad()
 def accuracy(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
     """Return the fraction of stimuli for which the largest output is that of the label.
 
-    The model is in evaluation mode meanwhile.
+    The model is in evaluation mode meanwhile; then each of its modules is in the mode it was in.
 
     Examples
     --------
     >>> accuracy(nn.Identity(), torch.eye(2), torch.tensor([0, 0]))
     0.5
     """
-    was_training = model.training
-    model.eval()
-    guessed = torch.cat([model(some).argmax(dim=1) for some in x.split(AT_ONCE)])
-    model.train(was_training)
+    with evaluation(model, None):
+        guessed = torch.cat([model(some).argmax(dim=1) for some in torch.split(x, AT_ONCE)])
     return (guessed == y).float().mean().item()
 
 
