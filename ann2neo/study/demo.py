@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,11 +22,12 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from .. import plot
+from ..analysis.caveats import BERNOULLI, REPEATS, SHUFFLED
 from ..analysis.poisson import PoissonFit, fit_poisson
 from ..files.save_load import save
 from ..interop.extras import check_installed
 from ..model.recorder import record
-from ..plot import figures as plot
 from ..recording.recording import Recording
 from ..summary.of_recording import summarize_recording
 from ..summary.summary import Summary
@@ -227,12 +229,6 @@ LEGEND = f"""\
   dead, always-on   active at none, at all of the images; means and variances leave out units for
                     which a value is not defined, as the Fano factor of a dead unit"""
 
-CAVEAT = """\
-The images come in random order, so the train of one unit is as memoryless as the order: its Fano factor
-tells nothing beyond p, and Bernoulli, not Poisson, is the process to test against. What differs between
-networks is how p is distributed over units. And these counts are over different images: the Fano factor of
-cortical neurons is over repeats of one stimulus, where a deterministic network has 0."""
-
 
 def run(
     folder: str | os.PathLike[str] = "ann2neo-demo", seed: int = 0, progress: bool = True
@@ -276,7 +272,8 @@ def run(
     summaries = {name: summarize_recording(recording, WINDOW) for name, recording in recordings.items()}
     fits = {name: fit_poisson(summary) for name, summary in summaries.items()}
     table = _networks_table(networks, summaries, fits)
-    print(_as_text(table), LEGEND, "", CAVEAT, "", _check_with_elephant(recordings), sep="\n")
+    caveat = textwrap.fill(f"{SHUFFLED} {BERNOULLI} {REPEATS}", 100)
+    print(_as_text(table), LEGEND, "", caveat, "", _check_with_elephant(recordings), sep="\n")
 
     for name, recording in tqdm(recordings.items(), "saving", unit=" recordings", disable=not progress):
         save(recording, folder / f"{name}.nwb", overwrite=True)

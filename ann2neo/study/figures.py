@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..plot import figures as plot
+from .. import plot
 from .effect_sizes import CELL, INDICATORS
 from .regimes import REGIMES
 from .study import Results

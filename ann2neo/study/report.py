@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..analysis.caveats import SHUFFLED
 from ..files.tables import save_table
 from .effect_sizes import CELL, INDICATORS, MAIN, SHARED, SURVIVES, Comparison, effects, verdicts
 from .figures import FIGURES
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-CAVEAT = """\
+CAVEAT = f"""\
 Seeds are the sample, never units: units of one network share its weights and the order of the stimuli.
-With {seeds} seeds an interval that leaves 0 out means little by itself; look at how many cells agree. With
-shuffled stimuli a unit's train is exchangeable, so "Bernoulli fits" tests the shuffle; the surrogates,
-independent Bernoulli trains of the same p, show what p alone explains. Class selectivity, and all that is
-sorted by class, needs the true labels. What is found here is of these networks, data and settings."""
+With {{seeds}} seeds an interval that leaves 0 out means little by itself: look at how many cells agree.
+{SHUFFLED} So "Bernoulli fits" tests the shuffle. The surrogates, independent Bernoulli trains of the same p,
+show what p alone explains. Class selectivity needs the true labels, as does all that is sorted by class. What
+is found here holds for these networks, data and settings."""
 
 
 def write_report(results: Results, folder: str | os.PathLike[str], *, tables: str = "csv") -> Path:
