@@ -1,4 +1,4 @@
-"""The process fitted to each unit, how well it fits, and surrogate trains drawn from it."""
+"""The memoryless process fitted to each unit, how well it fits, and surrogate trains drawn from it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class PoissonFit:
 
     @property
     def units(self) -> pd.DataFrame:
-        """One row a unit: the fitted processes, and what each test says.
+        """One row a unit: the fitted processes, and the results of each test.
 
         The columns of ``summary.places``; ``n_spikes``; ``rate``, the maximum-likelihood rate of a Poisson
         process in Hz; ``activation_probability``, the spike probability of a Bernoulli process; for each of

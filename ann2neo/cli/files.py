@@ -133,9 +133,7 @@ def _study(args: argparse.Namespace) -> int:
     import textwrap
 
     from ..plot import require
-    from ..study.effect_sizes import verdicts
-    from ..study.report import write_report
-    from ..study.study import Study, run_study
+    from ..study import Study, run_study, verdicts, write_report
 
     require()
     grid = {name: getattr(args, name) for name in ("data", "architectures", "regimes")}

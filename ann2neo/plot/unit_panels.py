@@ -39,7 +39,7 @@ def rates(summary: Summary, *, ax: Axes, label: str | None = None, color: Any = 
     Examples
     --------
     >>> from matplotlib.figure import Figure
-    >>> from ann2neo import SpikeRaster
+    >>> from ann2neo import Recording, SpikeRaster
     >>> recording = Recording({"relu": SpikeRaster.from_dense([[1, 0, 1], [0, 1, 0]])})
     >>> ax = Figure().subplots()
     >>> rates(recording.summarize(), ax=ax, label="toy")
@@ -88,7 +88,7 @@ def fano_against_rate(
     Examples
     --------
     >>> from matplotlib.figure import Figure
-    >>> from ann2neo import SpikeRaster
+    >>> from ann2neo import Recording, SpikeRaster
     >>> recording = Recording({"relu": SpikeRaster.from_dense([[1, 0, 1], [0, 1, 0]])})
     >>> ax = Figure().subplots()
     >>> fano_against_rate(recording.summarize(window=1), ax=ax, label="toy")
@@ -118,7 +118,7 @@ def cv_against_rate(summary: Summary, *, ax: Axes, label: str | None = None, col
     Examples
     --------
     >>> from matplotlib.figure import Figure
-    >>> from ann2neo import SpikeRaster
+    >>> from ann2neo import Recording, SpikeRaster
     >>> recording = Recording({"relu": SpikeRaster.from_dense([[1, 0, 1, 1], [0, 1, 0, 1]])})
     >>> ax = Figure().subplots()
     >>> cv_against_rate(recording.summarize(window=1), ax=ax)

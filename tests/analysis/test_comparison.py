@@ -159,7 +159,9 @@ def test_summaries_are_taken_as_they_are(network):
     summary = recording.summarize(50)
     assert summarized({"a": summary, "b": recording})["a"] is summary
     assert compare({"a": summary})["fano_factor_mean"].tolist() == summary.layers["fano_factor_mean"].tolist()
-    with pytest.raises(ValueError, match="summary 'a' has windows of 50 bins, the others are to have 20"):
+    with pytest.raises(
+        ValueError, match="summary 'a' has windows of 50 bins, but 20 are asked for: make it with window=20"
+    ):
         summarized({"a": summary, "b": recording}, 20)
     with pytest.raises(ValueError, match="there is no recording to compare"):
         compare({})

@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn.utils import prune as torch_prune
 
 import ann2neo
+from ann2neo.pruning import Prunable, importance, prunable, prune
 from ann2neo.study.networks import network
-from ann2neo.study.pruning import Prunable, importance, prunable, prune
 
 
 def images(n=120, size=8, seed=0):
@@ -291,11 +291,11 @@ def test_bad_input_is_named():
             prune(mlp(), x, amount)
     with pytest.raises(ValueError, match="score='weight': give one of rate, variance"):
         prune(mlp(), x, 0.5, "weight")
-    with pytest.raises(ValueError, match="no layer of this model can be pruned"):
+    with pytest.raises(ValueError, match="no layer of this model can lose units"):
         prune(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), x, 0.5)
     model = mlp()
     layers = prunable(model, x[:1])
-    with pytest.raises(ValueError, match="10 of the 256 units of layer 'relu1'"):
+    with pytest.raises(ValueError, match="10 of the 256 units of layer 'relu1', but scores need all"):
         importance(model, ann2neo.summarize(model, x, units=10), layers)
-    with pytest.raises(ValueError, match="no layer 'relu2'"):
+    with pytest.raises(ValueError, match="no layer 'relu2', only"):
         importance(model, ann2neo.summarize(model, x, ["relu1", "relu3"]), layers)

@@ -38,7 +38,7 @@ def test_weights_follow_the_seed_alone():
 
 
 def test_an_unknown_architecture_is_named():
-    with pytest.raises(ValueError, match="'alexnet': give one of mlp, cnn"):
+    with pytest.raises(ValueError, match="'alexnet' is unknown: give one of mlp, cnn"):
         network("alexnet", (1, 8, 8), 10)
 
 
