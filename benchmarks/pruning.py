@@ -18,9 +18,10 @@ from typing import Any
 import pandas as pd
 import torch
 
+from ann2neo.pruning import SCORES, prune
+from ann2neo.study.cells.grid import Study
+from ann2neo.study.cells.images import images
 from ann2neo.study.networks import network
-from ann2neo.study.pruning import SCORES, prune
-from ann2neo.study.study import Study, images
 from ann2neo.study.training import accuracy, train
 
 AMOUNTS = (0.1, 0.25, 0.5, 0.75, 0.9)

@@ -25,7 +25,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import ann2neo
-from ann2neo.plot import figures as plot
+from ann2neo import plot
 from ann2neo.study.demo import digits
 from ann2neo.study.networks import mlp
 from ann2neo.study.training import accuracy, train

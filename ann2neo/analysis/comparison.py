@@ -1,4 +1,4 @@
-"""Recordings beside one another, of networks and of neurons: one table."""
+"""Recordings of networks and of neurons beside one another, in one table."""
 
 from __future__ import annotations
 
@@ -15,15 +15,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-CAVEAT = (
-    "A network's Fano factor is taken over stimuli: each bin shows another one, and a bin holds one spike at "
-    "most, so that independent bins give 1 − p. A cortical neuron's is usually taken over repeats of one "
-    "stimulus, where a deterministic network has 0. Never equate the two: compare each with the 1 − p of its "
-    "own bins. A bin of pseudo-time is a convention, and so is every rate in Hz of a network; a neuron's "
-    "bin is a choice, and a longer one has a larger p."
-)
-"""What to keep in mind when networks stand beside neurons."""
-
 OF_LAYERS = (
     "dead_fraction",
     "mean_firing_rate_mean",
@@ -36,6 +27,7 @@ OF_LAYERS = (
     "relative_cv_isi_mean",
     "lv_isi_mean",
 )
+"""Columns of :attr:`Summary.layers` that are compared."""
 
 OF_FITS = (
     "poisson_dispersion_rejected",
@@ -45,25 +37,26 @@ OF_FITS = (
     "rescaled_isi_rejected",
     "runs_rejected",
 )
+"""Columns of :attr:`PoissonFit.layers` that are compared."""
 
 
 def summarized(
     recordings: Mapping[str, Recording | Summary], window: int | None = None
 ) -> dict[str, Summary]:
-    """Return the summaries of recordings, all with counting windows of the same number of bins.
+    """Return the summaries of recordings, all with counting windows of the same length in bins.
 
     Parameters
     ----------
     recordings : mapping of str to Recording or Summary
         By name.
     window : int, optional
-        Bins in a window; by default that of the summaries, if there are any, else 100, or the shortest
-        trial of all if that is shorter.
+        Bins in a counting window. By default the window of the summaries, if there are any; else 100, or the
+        shortest trial of all, if that is shorter.
 
     Raises
     ------
     ValueError
-        If there is none, or a summary was made with other windows.
+        If there are no recordings, or a summary has other windows.
 
     Examples
     --------
@@ -82,8 +75,8 @@ def summarized(
     for name, of_summary in made.items():
         if of_summary != window:
             raise ValueError(
-                f"summary {name!r} has windows of {of_summary} bins, the others are to have {window}: make "
-                f"it with window={window}, or give its recording"
+                f"summary {name!r} has windows of {of_summary} bins, but {window} are asked for: make it "
+                f"with window={window}, or give its recording"
             )
     return {
         name: each if isinstance(each, Summary) else summarize_recording(each, window)
@@ -96,22 +89,26 @@ def compare(recordings: Mapping[str, Recording | Summary], window: int | None = 
 
     Parameters
     ----------
-    recordings, window
-        As for :func:`summarized`.
+    recordings : mapping of str to Recording or Summary
+        By name.
+    window : int, optional
+        Bins in a counting window. By default the window of the summaries, if there are any; else 100, or the
+        shortest trial of all, if that is shorter.
 
     Returns
     -------
     pandas.DataFrame
         One row for each layer of each recording and one, ``network``, for all its units: ``recording, layer,
-        n_units, n_bins, bin_size`` (ms), ``window``; means over units of what :attr:`Summary.layers` has, and
-        the fractions of units rejected by the tests of :attr:`PoissonFit.layers`. Of independent bins
-        ``relative_fano_factor_mean`` and ``relative_cv_isi_mean`` are 1, of a Poisson process in short bins
-        ``fano_factor_mean``, ``cv_isi_mean`` and ``lv_isi_mean`` too. See :data:`CAVEAT`.
+        n_units, n_bins, bin_size`` (ms), ``window``; the means over units :data:`OF_LAYERS` of
+        :attr:`Summary.layers`; and the fractions of units rejected :data:`OF_FITS` of
+        :attr:`PoissonFit.layers`. Independent bins give a ``relative_fano_factor_mean`` and a
+        ``relative_cv_isi_mean`` of 1; a Poisson process in short bins also gives a ``fano_factor_mean``,
+        ``cv_isi_mean`` and ``lv_isi_mean`` of 1. Mind :data:`.NETWORKS_AND_NEURONS`.
 
     Raises
     ------
     ValueError
-        As by :func:`summarized`.
+        If there are no recordings, or a summary has other windows.
 
     Examples
     --------

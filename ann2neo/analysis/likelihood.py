@@ -1,4 +1,4 @@
-"""Log-likelihoods of spikes in bins, and what AIC and BIC make of them."""
+"""Log-likelihoods of spikes in bins, and the criteria AIC and BIC."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ PROCESSES = ("poisson", "bernoulli")
 
 
 def log_likelihood(process: str, n_spikes: np.ndarray, n_bins: np.ndarray | int, p: np.ndarray) -> np.ndarray:
-    r"""Return the natural log-likelihood of bins of which some hold one spike, and the others none.
+    r"""Return the natural log-likelihood of n bins, N of which hold one spike.
 
     .. math:: \ln L_\mathrm{Poisson} = N \ln p - n p, \quad
               \ln L_\mathrm{Bernoulli} = N \ln p + (n - N) \ln (1 - p)
 
-    Both are of the counts in n bins, N spikes in all, so they can be compared. They differ by about
-    :math:`n p^2 / 2` where p is small; a Poisson process, which allows for several spikes in a bin, is always
-    the less likely one.
+    Both are likelihoods of the same counts, so they can be compared. They differ by about :math:`n p^2 / 2`
+    where p is small. A Poisson process, which allows for several spikes in a bin, is always less likely.
 
     Parameters
     ----------
     process : {"poisson", "bernoulli"}
-        Which of them.
+        The process.
     n_spikes, n_bins, p : numpy.ndarray
         Spikes, bins, and the expected number of spikes in a bin, of shapes that broadcast.
 
     Returns
     -------
     numpy.ndarray
-        float64; 0 of silent units with p = 0.
+        float64; 0 for silent units with p = 0.
 
     Examples
     --------
@@ -40,8 +39,9 @@ def log_likelihood(process: str, n_spikes: np.ndarray, n_bins: np.ndarray | int,
     """
     from scipy.special import xlog1py, xlogy
 
-    spikes = xlogy(n_spikes, p)
-    return spikes - n_bins * p if process == "poisson" else spikes + xlog1py(n_bins - n_spikes, -p)
+    empty = -n_bins * p if process == "poisson" else xlog1py(n_bins - n_spikes, -p)
+    both: np.ndarray = xlogy(n_spikes, p) + empty
+    return both
 
 
 def criteria(
@@ -51,7 +51,7 @@ def criteria(
 
     .. math:: \mathrm{AIC} = 2 k - 2 \ln L, \quad \mathrm{BIC} = k \ln n - 2 \ln L
 
-    with k parameters and n bins. Of two processes, the one of the lower value is the better.
+    with k parameters and n bins. Of two processes, the one with the lower value fits better.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""The indicators of memorization, of one recording: over several orders of its stimuli, beside surrogates."""
+"""Indicators of memorization: statistics of one recording over random orders, beside surrogates."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..recording.recording import Recording
 from ..recording.time import PseudoTime
 from ..summary.of_recording import summarize_recording
 from ..summary.summary import Summary
+from .draws import bernoulli
 from .goodness_of_fit.tests import TESTS
 from .modulation import fit_modulated
 from .poisson import fit_poisson
@@ -26,7 +27,7 @@ RATES = (
     "dead_fraction",
     "always_on_fraction",
 )
-"""Indicators of rates, which no order of the stimuli changes."""
+"""Indicators of rates. They do not depend on the order of the stimuli."""
 
 FANO_FACTORS = (
     "fano_factor_mean",
@@ -35,37 +36,38 @@ FANO_FACTORS = (
     "relative_fano_factor_mean",
     "relative_cv_isi_mean",
 )
-"""Indicators that depend on the order, as do the fractions of units rejected."""
+"""Indicators that depend on the order, as :data:`REJECTED` does."""
 
 TOGETHER = ("n_active_var", "population_sparseness", "correlation_mean", "participation_ratio")
-"""Indicators of what units do together."""
+"""Indicators of how units are active together."""
 
 REJECTED = tuple(f"{test.name}_rejected" for test in TESTS)
-"""Fractions of the units that could be tested."""
+"""Fractions of units that the tests reject, of those that could be tested."""
 
 QUANTILES = np.linspace(0, 1, 21)
-"""Of the distribution of p over units."""
+"""Which quantiles of p over units :func:`distributions` returns."""
 
 
 def indicators(
     recording: Recording, *, window: int = 20, n_orders: int = 5, surrogates: bool = True, seed: int = 0
 ) -> pd.DataFrame:
-    r"""Return what may tell memorizing networks from others, layer by layer.
+    r"""Return the statistics that may tell memorizing networks from others, layer by layer.
 
-    Statistics that depend on the order of the stimuli are means over ``n_orders`` random orders. One order is
-    shared by all units, whose estimates therefore err together; several orders average that out.
+    Statistics that depend on the order of the stimuli are means over ``n_orders`` random orders. All units
+    share an order, so their estimates err together; several orders average that out.
 
     Parameters
     ----------
     recording : Recording
-        The spikes, one bin a stimulus. With labels, these are the true classes.
+        The spikes. If its stimuli have labels, these must be the true classes.
     window : int
         Bins in a counting window.
     n_orders : int
-        How many random orders.
+        Number of random orders.
     surrogates : bool
-        Give each column of an order or of units together a second one, ``surrogate_<column>``, of independent
-        Bernoulli trains with the same p, drawn anew for each order: what p alone explains.
+        Whether each column but those of :data:`RATES` gets a second one, ``surrogate_<column>``: the same
+        statistic of independent Bernoulli trains with the same p, drawn anew for each order. It shows what p
+        alone explains.
     seed : int
         For orders and surrogates.
 
@@ -73,17 +75,20 @@ def indicators(
     -------
     pandas.DataFrame
         One row a layer, and one named ``network``. The columns of :data:`RATES`, :data:`FANO_FACTORS`,
-        :data:`TOGETHER` and :data:`REJECTED`: see :attr:`Summary.layers` and :attr:`PoissonFit.layers`;
-        correlation and participation ratio of the network are the means of its layers. With labels also
-        ``class_selectivity``, the mean of ε² over units (:func:`.fit_modulated`; 0 for
-        Bernoulli and Poisson processes of one rate), and ``sorted_relative_fano_factor_mean``, Fano / (1 − p)
-        with the stimuli sorted by class. For independent bins Fano / (1 − p) is (n − 1) / n in n windows, and
-        CV / √(1 − p) is 1 but for the bias of short trains.
+        :data:`TOGETHER` and :data:`REJECTED`: see :attr:`Summary.layers` and :attr:`PoissonFit.layers`.
+        Correlation and participation ratio of the network are means over its layers. Independent bins give a
+        Fano / (1 − p) of (n − 1) / n over n windows, and a CV / √(1 − p) of 1, apart from the bias of short
+        trains.
+
+        With labels also ``class_selectivity``, the mean of ε² over units (:func:`.fit_modulated`), which is 0
+        for Bernoulli and Poisson processes of one rate; and ``sorted_relative_fano_factor_mean``,
+        Fano / (1 − p) with the stimuli sorted by class, which is 1 for such processes and grows with class
+        selectivity: an effect of order.
 
     Raises
     ------
     ValueError
-        If the recording has no stimuli, less bins than a window, or ``n_orders`` is less than one.
+        If the recording has no stimuli, or fewer bins than a window, or if ``n_orders`` is below one.
 
     Examples
     --------
@@ -131,14 +136,15 @@ def _of_one_order(recording: Recording, window: int) -> pd.DataFrame:
 
 
 def _surrogate(recording: Recording, rng: np.random.Generator) -> Recording:
-    """Draw each unit's bins independently, with its own p."""
-    rasters: dict[str, SpikeRaster] = {}
+    """Draw each unit's bins independently, with its own p, in one trial."""
+    time = PseudoTime(recording.time.bin_size, (recording.n_bins,))
+    one_rate = np.zeros(recording.n_bins, np.int64)
+    rasters = {}
     for layer, raster in recording.rasters.items():
         p = raster.counts / raster.n_bins
-        drawn = rng.random((raster.n_units, raster.n_bins)) < p[:, None]
-        rasters[layer] = SpikeRaster.from_dense(
-            drawn, time=PseudoTime(raster.time.bin_size, (raster.n_bins,))
-        )
+        unknown = np.full(raster.n_units, np.nan)
+        packed = bernoulli(p[:, None], one_rate, rng)
+        rasters[layer] = SpikeRaster(packed, time, raster.units, raster.shape, unknown)
     return Recording(rasters)
 
 
@@ -146,7 +152,7 @@ def _mean(tables: list[pd.DataFrame]) -> pd.DataFrame:
     import pandas as pd
 
     together = pd.concat(tables)
-    # a value that one order lacks, as the fraction of no units tested, is the mean of the others
+    # where no unit could be tested, an order lacks a value: the mean is that of the other orders
     return together.groupby("layer", sort=False).mean().reset_index()
 
 
@@ -161,7 +167,7 @@ def distributions(of: Recording | Summary) -> pd.DataFrame:
     Parameters
     ----------
     of : Recording or Summary
-        The spikes, or what was added up of them.
+        The spikes, or their statistics.
 
     Returns
     -------

@@ -1,10 +1,9 @@
-"""Rates that follow what is shown, or change over trials: memoryless processes, a rate for each group."""
+"""Memoryless processes with one rate for each class of stimuli, or for each trial."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from ..recording.raster import SpikeRaster
 from ..recording.recording import Recording
 from ..recording.time import PseudoTime
 from ..summary.summary import Summary
+from .draws import bernoulli, fill_lazily, no_spikes
 from .goodness_of_fit.tests import qvalue
 from .likelihood import PROCESSES, criteria, log_likelihood
 
@@ -22,38 +22,50 @@ if TYPE_CHECKING:
 
 
 GROUPS = ("labels", "trials")
-"""What bins are grouped by."""
+"""What bins can be grouped by."""
 
 FEWEST_EXPECTED = 5
-"""The test is made from this many expected spikes, and bins without, in the smallest group."""
+"""The test needs at least so many expected spikes, and empty bins, in the smallest group."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ModulatedFit:
-    """Memoryless processes of one rate, and of one rate a group of bins, fitted to each unit.
+    """Memoryless processes fitted to each unit: with one rate, and with one rate for each group of bins.
 
-    Made by :meth:`Recording.fit_modulated` and :func:`fit_groups`.
+    Made by :meth:`Recording.fit_modulated` and :func:`fit_groups`. Every table is the caller's own: to change
+    one changes nothing here.
 
     Parameters
     ----------
-    units : pandas.DataFrame
-        One row a unit: the columns of ``recording.units``; ``n_spikes, activation_probability``;
-        ``modulation_statistic, modulation_pvalue, modulation_qvalue``, see :func:`fit_modulated`;
-        ``eta_squared`` and ``epsilon_squared``; and for each of ``poisson``, ``bernoulli``,
-        ``modulated_poisson`` and ``modulated_bernoulli`` (process) ``_log_likelihood``, ``_aic`` and
-        ``_bic``.
-    rates : pandas.DataFrame
-        One row a unit, in the same order, and one column a group: the spike probability in its bins.
+    _units, _rates : pandas.DataFrame
+        What :attr:`units` and :attr:`rates` return copies of.
     by : str
         What the groups are.
     recording : Recording, optional
-        What was fitted; none, if it was summaries.
+        The recording that was fitted; None, if summaries were.
     """
 
-    units: pd.DataFrame
-    rates: pd.DataFrame
+    _units: pd.DataFrame
+    _rates: pd.DataFrame
     by: str
     recording: Recording | None = None
+
+    @property
+    def units(self) -> pd.DataFrame:
+        """One row a unit: the test of one rate, and how well each process fits.
+
+        The columns of ``recording.units``; ``n_spikes``, ``activation_probability``;
+        ``modulation_statistic``, ``modulation_pvalue``, ``modulation_qvalue``, ``eta_squared`` and
+        ``epsilon_squared``, see :func:`fit_modulated`; and for each process of ``poisson``, ``bernoulli``,
+        ``modulated_poisson`` and ``modulated_bernoulli`` its ``<process>_log_likelihood``, ``_aic`` and
+        ``_bic``.
+        """
+        return self._units.copy()
+
+    @property
+    def rates(self) -> pd.DataFrame:
+        """One row a unit, as in :attr:`units`, one column a group: the spike probability in its bins."""
+        return self._rates.copy()
 
     def simulate(self, process: str = "bernoulli", seed: int = 0) -> neo.Block:
         """Draw surrogate trains of the same rates by group, in the same order of stimuli and trials.
@@ -62,21 +74,21 @@ class ModulatedFit:
         ----------
         process : {"bernoulli", "poisson"}
             ``"bernoulli"``: spikes at bin centres, independently in each bin. ``"poisson"``: trains in
-            continuous time, of a rate that is constant within bins; drawn when first used.
+            continuous time, drawn when first used; the rate is constant within each bin.
         seed : int
             The same seed gives the same trains.
 
         Returns
         -------
         neo.Block
-            As of :meth:`Recording.to_neo`, with the stimuli of the fitted recording; annotated with
-            ``surrogate``, ``process`` and ``seed``. To make Poisson trains a recording,
+            Laid out as :meth:`Recording.to_neo` does, with the stimuli of the fitted recording; annotated
+            with ``surrogate``, ``process`` and ``seed``. To make Poisson trains a recording,
             ``Recording.from_neo`` needs a bin size.
 
         Raises
         ------
         ValueError
-            If the process is unknown, or summaries were fitted, which do not know the order of stimuli.
+            If the process is unknown, or if summaries were fitted: they do not keep the order of stimuli.
 
         Examples
         --------
@@ -92,21 +104,18 @@ class ModulatedFit:
             raise ValueError(f"process={process!r}: give one of {PROCESSES}")
         if self.recording is None:
             raise ValueError(
-                "simulate needs an order of stimuli, which summaries do not keep: fit a recording, "
+                "simulate needs the order of stimuli, and summaries do not keep it: fit a recording, "
                 "recording.fit_modulated()"
             )
         rng = np.random.default_rng(seed)
         from ..interop.neo_block import to_neo
 
         group = _group_of_bins(self.recording, self.by)[1]
-        rates, first, rasters = self.rates.to_numpy(), 0, {}
+        rates, first, rasters = self._rates.to_numpy(), 0, {}
         for layer, raster in self.recording.rasters.items():
-            packed = np.zeros((raster.n_units, -(-raster.n_bins // 8)), np.uint8)
+            packed, unknown = no_spikes(raster.n_units, raster.n_bins), np.full(raster.n_units, np.nan)
             if process == "bernoulli":
-                for rows, dense in raster.blocks():
-                    p = rates[first + rows.start : first + rows.stop]
-                    packed[rows] = np.packbits(rng.random(dense.shape) < p[:, group], axis=1)
-            unknown = np.full(raster.n_units, np.nan)
+                packed = bernoulli(rates[first : first + raster.n_units], group, rng)
             rasters[layer] = SpikeRaster(packed, raster.time, raster.units, raster.shape, unknown)
             first += raster.n_units
         annotations = {
@@ -116,33 +125,33 @@ class ModulatedFit:
         }
         block = to_neo(Recording(rasters, self.recording.stimuli, annotations))
         if process == "poisson":
-            _fill_with_poisson(block, rates, group, self.recording.time, seed)
+            fill_lazily(block, _draw(rates, group, self.recording.time, seed))
         return block
 
     def __repr__(self) -> str:
-        return f"ModulatedFit({len(self.units)} units, {self.rates.shape[1]} rates by {self.by})"
+        return f"ModulatedFit({len(self._units)} units, {self._rates.shape[1]} rates by {self.by})"
 
 
 def fit_modulated(recording: Recording, by: str = "labels") -> ModulatedFit:
     r"""Fit memoryless processes to each unit whose rate depends on the class shown, or on the trial.
 
-    With k spikes in n bins, of which :math:`k_g` of :math:`n_g` in group g, the rates are
-    :math:`p = k / n` and :math:`p_g = k_g / n_g`, and that they are all one is tested by Pearson's
+    A unit has k spikes in n bins, and :math:`k_g` spikes in the :math:`n_g` bins of group g. The rates are
+    :math:`p = k / n` and :math:`p_g = k_g / n_g`. Whether all :math:`p_g` are equal is tested by Pearson's
 
     .. math:: X^2 = \sum_g \frac{n_g (p_g - p)^2}{p (1 - p)}, \quad
               \eta^2 = X^2 / n, \quad
               \varepsilon^2 = 1 - (1 - \eta^2) \frac{n - 1}{n - G}
 
-    η² is the share of a unit's variance, p (1 − p), that lies between groups: by labels, its class
-    selectivity; by trials, a lack of stationarity. A Bernoulli process of one rate, and a Poisson process in
-    short bins, give X² of :math:`\chi^2` with G − 1 degrees of freedom and ε² = 0 on average (η²: (G − 1) /
-    (n − 1)); a unit that fires for some classes always and for the others never gives 1. None of it depends
-    on the order in which stimuli were shown.
+    η² is the share of a unit's variance, p (1 − p), that lies between groups. By labels it is the unit's
+    class selectivity; by trials, a lack of stationarity. A Bernoulli process of one rate, and a Poisson
+    process in short bins, give an X² that follows :math:`\chi^2` with G − 1 degrees of freedom; on average
+    they give ε² = 0 and η² = (G − 1) / (n − 1). A unit that always fires for some classes and never for the
+    others gives 1. Nothing here depends on the order in which stimuli were shown.
 
     Parameters
     ----------
     recording : Recording
-        The spikes. Of summaries, give :func:`fit_groups` one for each class or trial.
+        The spikes. Where only summaries are kept, use :func:`fit_groups`.
     by : {"labels", "trials"}
         What bins are grouped by.
 
@@ -153,13 +162,13 @@ def fit_modulated(recording: Recording, by: str = "labels") -> ModulatedFit:
     Raises
     ------
     ValueError
-        If there are no labels, or only one group.
+        If the stimuli have no labels, a label is NaN, or there is only one group.
 
     Notes
     -----
-    Likelihoods, AIC and BIC are those of :mod:`.likelihood`, of 1 and of G parameters. Statistics are
-    NaN for silent and always-on units, p-values also where fewer than ``FEWEST_EXPECTED`` spikes, or bins
-    without, are expected in the smallest group.
+    Likelihoods, AIC and BIC are those of :mod:`.likelihood`, with 1 and with G parameters. Statistics are
+    NaN for silent and always-on units. p-values are NaN also where fewer than ``FEWEST_EXPECTED`` spikes, or
+    empty bins, are expected in the smallest group.
 
     References
     ----------
@@ -192,16 +201,16 @@ def fit_modulated(recording: Recording, by: str = "labels") -> ModulatedFit:
 
 
 def fit_groups(summaries: Mapping[Any, Summary], by: str = "groups") -> ModulatedFit:
-    """Fit one rate a group to each unit, as :func:`fit_modulated`, where no spikes are kept.
+    """Fit one rate a group to each unit, as :func:`fit_modulated` does, from summaries without spikes.
 
     Parameters
     ----------
     summaries : mapping
-        Group → its summary, with the same units in all. Rates do not depend on the order of stimuli, so
-        the classes can be shown one after the other, each into a summary of its own; the parts of a merged
-        summary are trials.
+        From group to summary; all summaries have the same units. Rates do not depend on the order of stimuli,
+        so classes can be shown one after the other, each into a summary of its own. To fit rates by trial,
+        give the summaries that would be merged.
     by : str
-        What the groups are, in a word.
+        A word for the groups.
 
     Returns
     -------
@@ -211,13 +220,13 @@ def fit_groups(summaries: Mapping[Any, Summary], by: str = "groups") -> Modulate
     Raises
     ------
     TypeError
-        If it is not a mapping of summaries.
+        If ``summaries`` is not a mapping of summaries.
     ValueError
-        If there are fewer than two groups, one is without bins, or their units differ.
+        If there are fewer than two groups, a group has no bins, or their units differ.
 
     Examples
     --------
-    A network of random weights, and two classes of stimuli, of which one is the stronger:
+    A network of random weights is shown weak stimuli, and strong ones:
 
     >>> import torch, ann2neo
     >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU())
@@ -227,21 +236,28 @@ def fit_groups(summaries: Mapping[Any, Summary], by: str = "groups") -> Modulate
     ModulatedFit(4 units, 2 rates by classes)
     """
     if not isinstance(summaries, Mapping):
-        raise TypeError(f"{type(summaries).__name__}: expected a mapping of summaries, {{group: summary}}")
+        raise TypeError(
+            f"summaries is of type {type(summaries).__name__}: give a mapping of summaries, "
+            "{group: summary}"
+        )
     for name, summary in summaries.items():
         if not isinstance(summary, Summary):
-            raise TypeError(f"{name!r} is of {type(summary).__name__}: expected a Summary, see summarize")
+            raise TypeError(
+                f"the value of {name!r} is of type {type(summary).__name__}: give a Summary, see "
+                "ann2neo.summarize"
+            )
     if len(summaries) < 2:
-        raise ValueError(f"summaries of {list(summaries)}: rates need two groups or more")
+        raise ValueError(f"there are summaries of {list(summaries)} only: give two groups or more")
     name, first = next(iter(summaries.items()))
     places = first.places
     for other, summary in summaries.items():
         if not summary.n_bins:
-            raise ValueError(f"the summary of {other!r} has no bins: show it stimuli, or leave it out")
+            raise ValueError(f"the summary of {other!r} has no bins: fill it with stimuli, or leave it out")
         if not summary.places.equals(places):
             raise ValueError(
-                f"the summary of {other!r} has other units than that of {name!r}, or other thresholds: "
-                f"{len(summary.places)} of {summary.shapes}, not {len(places)} of {first.shapes}"
+                f"the summary of {other!r} has {len(summary.places)} units of {summary.shapes}, the one of "
+                f"{name!r} has {len(places)} units of {first.shapes}, or their thresholds differ: give "
+                "summaries of the same units and thresholds"
             )
     counts = np.stack([summary.sums.n_spikes for summary in summaries.values()], axis=1)
     n_bins = np.array([summary.n_bins for summary in summaries.values()])
@@ -280,39 +296,27 @@ def _fit(
     return places.assign(**columns), pd.DataFrame(rates, columns=names)
 
 
-def _fill_with_poisson(
-    block: neo.Block, rates: np.ndarray, group: np.ndarray, time: PseudoTime, seed: int
-) -> None:
-    """Replace the trains of a block by trains in continuous time that are drawn when they are first used."""
+def _draw(
+    rates: np.ndarray, group: np.ndarray, time: PseudoTime, seed: int
+) -> Callable[[int, int], neo.SpikeTrain]:
+    """Return what draws the train of a trial and unit: a Poisson process of one rate in each bin."""
     import quantities as pq
 
-    from ..interop.description import HEADER
-    from ..interop.lazy import LazySpikeTrainList, spiketrain_view
+    from ..interop.lazy import spiketrain_view
 
-    # spikes are not at bin centres: without this, from_neo will ask for a bin size
-    del block.annotations[HEADER]
     edges = time.trial_edges
 
-    def fill(trial: int, segment: neo.Segment) -> None:
-        models = segment.spiketrains
-        bins = slice(edges[trial], edges[trial + 1])
-        t_start, t_stop = (edges[trial + i] * time.bin_size * pq.ms for i in (0, 1))
+    def draw(trial: int, i: int) -> neo.SpikeTrain:
+        bins = np.arange(edges[trial], edges[trial + 1])
+        # a stream for each train makes the order of use irrelevant
+        rng = np.random.default_rng([seed, trial, i])
+        n_spikes = rng.poisson(rates[i, group[bins]])
+        # given their number, the spikes of a constant rate are anywhere in their bin
+        at = np.repeat(bins, n_spikes) + rng.random(n_spikes.sum())
+        t_start, t_stop = (edge * time.bin_size * pq.ms for edge in edges[trial : trial + 2])
+        return spiketrain_view(np.sort(at) * time.bin_size, t_start, t_stop)
 
-        @cache
-        def make(i: int) -> neo.SpikeTrain:
-            # a stream for each train makes the order of use irrelevant
-            rng = np.random.default_rng([seed, trial, i])
-            n_spikes = rng.poisson(rates[i, group[bins]])
-            # given their number, the spikes of a constant rate are anywhere in their bin
-            at = np.repeat(np.arange(bins.start, bins.stop), n_spikes) + rng.random(n_spikes.sum())
-            train = spiketrain_view(np.sort(at) * time.bin_size, t_start, t_stop, segment)
-            train.name, train.annotations = models[i].name, models[i].annotations
-            return train
-
-        segment.spiketrains = LazySpikeTrainList(len(models), make, segment)
-
-    for trial, segment in enumerate(block.segments):
-        fill(trial, segment)
+    return draw
 
 
 def _group_of_bins(recording: Recording, by: str) -> tuple[np.ndarray, np.ndarray]:
@@ -321,14 +325,14 @@ def _group_of_bins(recording: Recording, by: str) -> tuple[np.ndarray, np.ndarra
         raise ValueError(f"by={by!r}: give one of {GROUPS}")
     values = recording.labels if by == "labels" else recording.time.trial_of(np.arange(recording.n_bins))
     if values is None:
-        raise ValueError("by='labels', but the stimuli have none: give them as labels= when recording")
+        raise ValueError("by='labels', but the stimuli have no labels: give labels= when recording")
     if values.dtype.kind == "f" and np.isnan(values).any():
         raise ValueError(
-            f"{np.isnan(values).sum()} of {len(values)} bins have the label NaN: leave these out"
+            f"{np.isnan(values).sum()} of {len(values)} bins have the label NaN: leave these bins out"
         )
     names, group = np.unique(values, return_inverse=True)
     if len(names) < 2:
-        raise ValueError(f"by={by!r}, but there is only one, {names[0]}: rates need two groups or more")
+        raise ValueError(f"by={by!r}, but all bins are of one group, {names[0]}: at least two are needed")
     return names, group
 
 

@@ -1,18 +1,18 @@
-"""The process fitted to each unit, how well it fits, and surrogate trains drawn from it."""
+"""The memoryless process fitted to each unit, how well it fits, and surrogate trains drawn from it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..recording.raster import UNITS_AT_ONCE, SpikeRaster
+from ..recording.raster import SpikeRaster
 from ..recording.recording import Recording
 from ..recording.time import PseudoTime
 from ..summary.summary import Summary
+from .draws import bernoulli, fill_lazily, no_spikes
 from .goodness_of_fit.outcome import REASONS
 from .goodness_of_fit.tests import TESTS, qvalue
 from .likelihood import PROCESSES, criteria, log_likelihood
@@ -26,26 +26,18 @@ if TYPE_CHECKING:
 class PoissonFit:
     """The memoryless process fitted to each unit, with its goodness of fit.
 
-    Made by :meth:`Summary.fit_poisson`.
+    Made by :meth:`Summary.fit_poisson`. Every table is the caller's own: to change one changes nothing here.
 
     Parameters
     ----------
-    units : pandas.DataFrame
-        One row a unit: the columns of ``summary.places``; ``n_spikes``; ``rate``, the
-        maximum-likelihood rate of a Poisson process in Hz; ``activation_probability``, that of a
-        Bernoulli process; of both, ``poisson`` and ``bernoulli``, ``<process>_log_likelihood``, ``_aic`` and
-        ``_bic``; and for each of :data:`TESTS` ``<test>_statistic``, ``_pvalue``, ``_qvalue`` and
-        ``_effect``. NaN where a test cannot be made: silent units, whose train says nothing of any process
-        but rate 0, and units with too few spikes.
-    reasons : pandas.DataFrame
-        One row a unit, one column a test: why it could not be made, one of
-        :data:`ann2neo.analysis.goodness_of_fit.outcome.REASONS`, empty where it could.
+    _units, _reasons : pandas.DataFrame
+        What :attr:`units` and :attr:`reasons` return copies of.
     shapes : mapping of str to tuple of int
         Shape of each layer's activation in one bin.
     time : PseudoTime
         Bins and trials of the recording.
     alpha : float
-        False discovery rate at which ``layers`` counts a unit as rejected.
+        False discovery rate at which :attr:`layers` counts a unit as rejected.
 
     Examples
     --------
@@ -62,13 +54,34 @@ class PoissonFit:
     2    0.0                        NaN                         NaN
     """
 
-    units: pd.DataFrame
-    reasons: pd.DataFrame
+    _units: pd.DataFrame
+    _reasons: pd.DataFrame
     shapes: Mapping[str, tuple[int, ...]]
     time: PseudoTime
     alpha: float = 0.05
 
-    @cached_property
+    @property
+    def units(self) -> pd.DataFrame:
+        """One row a unit: the fitted processes, and the results of each test.
+
+        The columns of ``summary.places``; ``n_spikes``; ``rate``, the maximum-likelihood rate of a Poisson
+        process in Hz; ``activation_probability``, the spike probability of a Bernoulli process; for each of
+        ``poisson`` and ``bernoulli``, ``<process>_log_likelihood``, ``_aic`` and ``_bic``; and for each of
+        :data:`TESTS`, ``<test>_statistic``, ``_pvalue``, ``_qvalue`` and ``_effect``. These are NaN where the
+        test cannot be made: for silent units, which tell nothing beyond a rate of 0, and for units with too
+        few spikes. :attr:`reasons` says why.
+        """
+        return self._units.copy()
+
+    @property
+    def reasons(self) -> pd.DataFrame:
+        """One row a unit, one column a test: why the test could not be made, empty where it could.
+
+        Each is one of :data:`ann2neo.analysis.goodness_of_fit.outcome.REASONS`.
+        """
+        return self._reasons.copy()
+
+    @property
     def layers(self) -> pd.DataFrame:
         """One row a layer and one, named ``network``, for all units together.
 
@@ -78,7 +91,7 @@ class PoissonFit:
         """
         import pandas as pd
 
-        groups = [*self.units.groupby("layer", sort=False), ("network", self.units)]
+        groups = [*self._units.groupby("layer", sort=False), ("network", self._units)]
         return pd.DataFrame([{"layer": name, **self._count(of_layer)} for name, of_layer in groups])
 
     def _count(self, units: pd.DataFrame) -> dict[str, float]:
@@ -90,7 +103,7 @@ class PoissonFit:
             row[f"{test.name}_effect"] = units[f"{test.name}_effect"].mean()
         return row
 
-    @cached_property
+    @property
     def untested(self) -> pd.DataFrame:
         """Why units were not tested: one row a test and reason, with ``n_units`` of the network.
 
@@ -107,7 +120,7 @@ class PoissonFit:
         """
         import pandas as pd
 
-        counts = ((test, self.reasons[test].value_counts(sort=False)) for test in self.reasons)
+        counts = ((test, why.value_counts(sort=False)) for test, why in self._reasons.items())
         rows = [
             {"test": test, "reason": why, "n_units": n}
             for test, of_test in counts
@@ -160,65 +173,42 @@ class PoissonFit:
             raise ValueError(f"n_bins={n_bins}: give at least one bin")
         time = self.time if n_bins is None else PseudoTime(self.time.bin_size, (int(n_bins),))
         rng = np.random.default_rng(seed)
-        rasters = {
-            str(layer): _draw(units, self.shapes[str(layer)], time, rng, silent=process == "poisson")
-            for layer, units in self.units.groupby("layer", sort=False)
-        }
+        one_rate = np.zeros(time.n_bins, np.int64)
+        rasters = {}
+        for layer, units in self._units.groupby("layer", sort=False):
+            packed, unknown = no_spikes(len(units), time.n_bins), np.full(len(units), np.nan)
+            if process == "bernoulli":
+                packed = bernoulli(units["activation_probability"].to_numpy()[:, None], one_rate, rng)
+            rasters[str(layer)] = SpikeRaster(
+                packed, time, units["unit"].to_numpy(np.int64), self.shapes[str(layer)], unknown
+            )
         annotations = {"surrogate": True, "process": process, "seed": int(seed)}
         block = to_neo(Recording(rasters, annotations=annotations))
         block.name = f"{process} surrogate"
         if process == "poisson":
-            _fill_with_poisson(block, self.units["rate"].to_numpy(), time, seed)
+            fill_lazily(block, _draw(self._units["rate"].to_numpy(), time, seed))
         return block
 
     def __repr__(self) -> str:
-        return f"PoissonFit({len(self.units)} units, alpha={self.alpha:g})"
+        return f"PoissonFit({len(self._units)} units, alpha={self.alpha:g})"
 
 
-def _draw(
-    units: pd.DataFrame, shape: tuple[int, ...], time: PseudoTime, rng: np.random.Generator, silent: bool
-) -> SpikeRaster:
-    """Draw independent bins for the units of a layer, or none at all."""
-    p = units["activation_probability"].to_numpy() * (not silent)
-    packed = np.zeros((len(p), -(-time.n_bins // 8)), np.uint8)
-    for first in range(0, 0 if silent else len(p), UNITS_AT_ONCE):
-        rows = slice(first, first + UNITS_AT_ONCE)
-        drawn = rng.random((len(p[rows]), time.n_bins)) < p[rows, None]
-        packed[rows] = np.packbits(drawn, axis=1)
-    return SpikeRaster(packed, time, units["unit"].to_numpy(np.int64), shape, np.full(len(p), np.nan))
-
-
-def _fill_with_poisson(block: neo.Block, rate: np.ndarray, time: PseudoTime, seed: int) -> None:
-    """Replace the trains of a block by trains that Elephant draws when they are first used."""
+def _draw(rates: np.ndarray, time: PseudoTime, seed: int) -> Callable[[int, int], neo.SpikeTrain]:
+    """Return what draws the train of a trial and unit: Elephant's stationary Poisson process."""
     import quantities as pq
     from elephant.spike_train_generation import StationaryPoissonProcess
 
-    from ..interop.description import HEADER
-    from ..interop.lazy import LazySpikeTrainList
-
-    # spikes are not at bin centres: without this, from_neo will ask for a bin size
-    del block.annotations[HEADER]
     edges = time.trial_edges * time.bin_size * pq.ms
 
-    def fill(trial: int, segment: neo.Segment) -> None:
-        models = segment.spiketrains
+    def draw(trial: int, i: int) -> neo.SpikeTrain:
+        process = StationaryPoissonProcess(rates[i] * pq.Hz, edges[trial], edges[trial + 1])
+        if rates[i] > 0:
+            # Elephant takes no seed and draws from this scipy distribution, by default with
+            # NumPy's global state; a stream for each train makes the order of use irrelevant
+            process.isi_generator.random_state = np.random.default_rng([seed, trial, i])
+        return process.generate_spiketrain()
 
-        @cache  # a draw takes a hundred times as long as a view of times that are there
-        def make(i: int) -> neo.SpikeTrain:
-            process = StationaryPoissonProcess(rate[i] * pq.Hz, edges[trial], edges[trial + 1])
-            if rate[i] > 0:
-                # Elephant takes no seed and draws from this scipy distribution, by default with
-                # NumPy's global state; a stream for each train makes the order of use irrelevant
-                process.isi_generator.random_state = np.random.default_rng([seed, trial, i])
-            train = process.generate_spiketrain()
-            train.name, train.annotations = models[i].name, models[i].annotations
-            train.segment = segment
-            return train
-
-        segment.spiketrains = LazySpikeTrainList(len(models), make, segment)
-
-    for trial, segment in enumerate(block.segments):
-        fill(trial, segment)
+    return draw
 
 
 def fit_poisson(summary: Summary, alpha: float = 0.05) -> PoissonFit:

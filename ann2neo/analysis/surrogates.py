@@ -1,4 +1,4 @@
-"""Surrogates of recordings: what the spikes would be if units had nothing to do with one another."""
+"""Surrogates of recordings: spikes of the same rates, in which units are independent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..recording.recording import Recording
 from ..recording.time import milliseconds
 
 BY_STIMULI = ("stimuli", "stimuli_of_a_class")
-"""Methods that give each unit its spikes in another order of the stimuli, one of its own."""
+"""Methods that permute the stimuli, for each unit in another order."""
 
 BY_ELEPHANT = ("dither_spikes", "dither_spike_train", "jitter_spikes", "shuffle_isis", "randomise_spikes")
 """Methods of :func:`elephant.spike_train_surrogates.surrogates`, which move spikes in time."""
@@ -24,20 +24,20 @@ WITHOUT_DT = ("shuffle_isis", "randomise_spikes")
 
 
 def surrogate(recording: Recording, method: str = "stimuli", *, dt: Any = None, seed: int = 0) -> Recording:
-    """Return a recording of the same rates in which units are independent: a null for what they do together.
+    """Return a recording of the same rates in which units are independent: a null for their correlations.
 
     ======================= =============================================================================
     ``method``              what stays
     ======================= =============================================================================
     ``stimuli``             counts in each trial: the bins of each unit are permuted within it
-    ``stimuli_of_a_class``  counts in each class: only bins with the same label are permuted, so that what is
-                            left of a correlation comes from the classes alone (signal correlation)
-    ``dither_spikes`` …     by Elephant: see :func:`elephant.spike_train_surrogates.surrogates`. They suit
-                            an order that means something; in an order of stimuli drawn at random, a spike
-                            moved by a bin or more belongs to another stimulus altogether
+    ``stimuli_of_a_class``  counts in each class: only bins with the same label are permuted, so the
+                            correlation that stays comes from the classes alone (signal correlation)
+    ``dither_spikes`` …     see :func:`elephant.spike_train_surrogates.surrogates`. These methods suit stimuli
+                            in an order that means something: in a random order, a spike that is moved by a
+                            bin belongs to quite another stimulus
     ======================= =============================================================================
 
-    A Bernoulli process, and a Poisson process in short bins, are changed by none of these in distribution.
+    None of these changes the distribution of a Bernoulli process, or of a Poisson process in short bins.
 
     Parameters
     ----------
@@ -46,25 +46,26 @@ def surrogate(recording: Recording, method: str = "stimuli", *, dt: Any = None, 
     method : str
         One of :data:`BY_STIMULI` or :data:`BY_ELEPHANT`.
     dt : float (ms) or quantity, optional
-        How far spikes are moved, or for ``jitter_spikes`` the window within which; other methods take none.
+        How far spikes are moved; for ``jitter_spikes`` the window in which they are moved. The methods
+        ``shuffle_isis``, ``randomise_spikes`` and those of :data:`BY_STIMULI` take no ``dt``.
     seed : int
-        The same seed gives the same surrogate. Global random states, which Elephant draws from, are put back.
+        The same seed gives the same surrogate. Elephant draws from global random states: these are put back.
 
     Returns
     -------
     Recording
-        With the stimuli of the given one; annotated with ``surrogate``, ``surrogate_seed`` and, where
-        Elephant's methods put two spikes of a unit into one bin, which holds one, ``n_spikes_merged``.
-        Spikes that they move out of their trial are lost.
+        With the same stimuli; annotated with ``surrogate`` and ``surrogate_seed``. Elephant's methods can
+        move several spikes of a unit into one bin, which holds one: ``n_spikes_merged`` says how many were
+        lost. Spikes that are moved out of their trial are lost, too.
 
     Raises
     ------
     ValueError
-        If the method is unknown, ``dt`` is lacking or too much, or there are no labels to go by.
+        If the method is unknown, ``dt`` is missing or not taken, or the stimuli have no labels.
 
     Examples
     --------
-    Two units that always fire together do so by their classes alone, or not:
+    Two units always fire together, by their preference for a class alone:
 
     >>> from ann2neo import Stimuli
     >>> labels = np.arange(1000) % 2
@@ -79,7 +80,11 @@ def surrogate(recording: Recording, method: str = "stimuli", *, dt: Any = None, 
     if method not in BY_STIMULI + BY_ELEPHANT:
         raise ValueError(f"method={method!r}: give one of {', '.join(BY_STIMULI + BY_ELEPHANT)}")
     if (dt is None) != (method in BY_STIMULI + WITHOUT_DT):
-        need = "give how far spikes are moved, in ms" if dt is None else "this method takes none"
+        need = (
+            "give dt=, how far spikes are moved in ms"
+            if dt is None
+            else "this method takes no dt, leave it out"
+        )
         raise ValueError(f"dt={dt}, method={method!r}: {need}")
     rng = np.random.default_rng(seed)
     annotations: dict[str, Any] = {**recording.annotations, "surrogate": method, "surrogate_seed": seed}
@@ -97,7 +102,7 @@ def _groups(recording: Recording, method: str) -> list[np.ndarray]:
     if method == "stimuli":
         of_bin = recording.time.trial_of(np.arange(recording.n_bins))
     elif recording.labels is None:
-        raise ValueError(f"method={method!r}, but the stimuli have no labels: give them when recording")
+        raise ValueError(f"method={method!r}, but the stimuli have no labels: give labels= when recording")
     else:
         of_bin = np.unique(recording.labels, return_inverse=True)[1]
     return [np.flatnonzero(of_bin == group) for group in range(of_bin.max() + 1)]
@@ -114,7 +119,7 @@ def _permuted(raster: SpikeRaster, groups: list[np.ndarray], rng: np.random.Gene
 
 
 def _moved(recording: Recording, method: str, dt: Any) -> tuple[dict[str, SpikeRaster], int]:
-    """Return rasters of Elephant's surrogates, and how many spikes found their bin taken."""
+    """Return rasters of Elephant's surrogates, and how many spikes fell into a bin that had one."""
     import quantities as pq
     from elephant.spike_train_surrogates import surrogates
 

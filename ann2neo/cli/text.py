@@ -6,6 +6,7 @@ import textwrap
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from ..analysis.caveats import BERNOULLI, FINITE, PSEUDO_TIME, SHUFFLED, SORTED
 from ..analysis.goodness_of_fit.outcome import ALWAYS_ON, NO_HISTOGRAM, SILENT
 from ..analysis.goodness_of_fit.tests import TESTS
 from ..analysis.poisson import PoissonFit
@@ -125,13 +126,12 @@ def _tests_table(layers: pd.DataFrame, fit: PoissonFit) -> list[str]:
         " " * (len(header) + 12) + "".join(process.rjust(7 * n + 1) for process, n in nulls),
         header + "dead".rjust(6) + "on".rjust(6) + _row([test.of for test in tests], widths),
     ]
+    reasons = fit.reasons
     rows = zip(starts, layers.to_dict("records"), fit.layers.to_dict("records"), strict=True)
     for start, row, tested in rows:
         cells = [_percent(row[f"{name}_fraction"]).rjust(6) for name in ("dead", "always_on")]
         rejected = [
-            "n/a"
-            if fit.reasons[test.name].eq(NO_HISTOGRAM).all()
-            else _percent(tested[f"{test.name}_rejected"])
+            "n/a" if reasons[test.name].eq(NO_HISTOGRAM).all() else _percent(tested[f"{test.name}_rejected"])
             for test in tests
         ]
         lines.append(start + "".join(cells) + _row(rejected, widths))
@@ -144,23 +144,15 @@ def _row(cells: list[str], widths: list[int]) -> str:
 
 def _untested(fit: PoissonFit) -> list[str]:
     """Return why units that do spike, and rest, were not tested, as lines of text; none if all were."""
-    of, told = {test.name: test.of for test in TESTS}, []
+    of, told, n_units = {test.name: test.of for test in TESTS}, [], len(fit.units)
     for reason, rows in fit.untested.groupby("reason", sort=False):
         if reason not in (NO_HISTOGRAM, SILENT, ALWAYS_ON):
             tests = ", ".join(dict.fromkeys(of[name] for name in rows["test"]))
-            least, most = (
-                _percent(n / len(fit.units)) for n in (rows["n_units"].min(), rows["n_units"].max())
-            )
+            least, most = (_percent(n / n_units) for n in (rows["n_units"].min(), rows["n_units"].max()))
             told.append(f"{reason} {least if least == most else f'{least}–{most}'} ({tests})")
     return textwrap.wrap(f"not tested, % of all units: {'; '.join(told)}", 98) if told else []
 
 
 def _caution(shuffled: bool | None) -> str:
-    told = "" if shuffled is None else f"Stimuli were {'' if shuffled else 'NOT '}shuffled. "
-    return (
-        f"{told}Shuffled stimuli make a unit's train exchangeable: its Fano factor and CV then follow from "
-        "its spike probability p, as 1 − p and √(1 − p), and tell nothing else about it; networks differ in "
-        "how rates are distributed over units. Stimuli sorted by class raise the Fano factor: an effect of "
-        "order. Variances have ddof = 0: over n windows, Fano / (1 − p) of independent bins is (n − 1) / n "
-        "on average. Hz are spikes per second of pseudo-time, a convention: one presentation lasts one bin."
-    )
+    order = "" if shuffled is None else f"Stimuli were {'' if shuffled else 'NOT '}shuffled. "
+    return f"{order}{SHUFFLED} {BERNOULLI} {SORTED} {FINITE} {PSEUDO_TIME}"

@@ -1,12 +1,12 @@
 """What tells networks that memorize from those that generalize: data, training, controls, verdicts."""
 
+from .cells import Results, Study, load_study, run_study
 from .data import load_data
-from .effect_sizes import effects, verdicts
+from .findings import effects, verdicts, write_report
 from .pruning import importance, prunable, prune
-from .report import write_report
-from .study import Study, load_study, run_study
 
 __all__ = [
+    "Results",
     "Study",
     "effects",
     "importance",

@@ -56,7 +56,7 @@ def network(name: str, shape: tuple[int, int, int], n_classes: int, seed: int = 
     torch.Size([2, 10])
     """
     if name not in ARCHITECTURES:
-        raise ValueError(f"architecture {name!r}: give one of {', '.join(ARCHITECTURES)}")
+        raise ValueError(f"architecture {name!r} is unknown: give one of {', '.join(ARCHITECTURES)}")
     with seeded(seed):
         return ARCHITECTURES[name](shape, n_classes)
 
@@ -73,7 +73,7 @@ def seeded(seed: int) -> Iterator[None]:
     ...     torch.equal(one, torch.rand(2))
     True
     """
-    # torch.manual_seed would also seed the accelerators, which nobody restores
+    # torch.manual_seed would also seed the accelerators, and nobody would restore these
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
@@ -163,7 +163,7 @@ def _vit(shape: tuple[int, int, int], n_classes: int) -> nn.Module:
     size = -(-max(height, width) // 4) * 4
     model = VisionTransformer(size, size // 4, 4, 4, 64, 128, num_classes=n_classes)
     model.conv_proj = nn.Conv2d(channels, 64, size // 4, stride=size // 4)
-    # torchvision begins with zeros, which would leave a random network without any opinion
+    # torchvision begins with zeros: a random network would give the same output for every image
     nn.init.normal_(model.heads.head.weight, std=0.02)
     fits = (height, width) == (size, size)
     return model if fits else nn.Sequential(OrderedDict(enlarge=nn.Upsample((size, size)), net=model))

@@ -1,4 +1,4 @@
-"""What networks of the study are trained with: true labels, shuffled ones, and controls."""
+"""Regimes of training in the study: true labels, shuffled labels, and controls."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import torch
 
 @dataclass(frozen=True)
 class Regime:
-    """What a network is trained with, and for how long.
+    """How a network is trained, and for how long.
 
     Parameters
     ----------
     description : str
         One phrase for tables.
     labels : {"none", "true", "shuffled", "redrawn"}
-        What it learns: nothing; the true labels; these permuted once; or permuted anew every epoch, which
-        leaves nothing to memorize.
+        The labels that are learned: none; the true labels; these permuted once; or these permuted anew every
+        epoch, so that there is nothing to memorize.
     fraction : float
-        Of the training images whose labels are permuted.
+        Fraction of the training images whose labels are permuted.
     noise : bool
-        Images of random pixels, of the same mean and variance, in place of the training images.
+        Whether images of random pixels, with the same mean and variance, replace the training images.
     few : bool
-        Only the first of the training images.
+        Whether only the first of the training images are learned.
     begins_as : str, optional
-        Regime whose final weights it begins with, in place of random ones.
+        Regime whose final weights training begins with, instead of random weights.
     as_long_as : str, optional
-        Regime whose number of epochs it is trained for, whatever its accuracy.
+        Regime whose number of epochs training lasts, whatever its accuracy.
     optimizer : {"adam", "sgd"}
         ``"sgd"``: with cosine annealing, for all epochs.
     weight_decay : bool
-        With the study's weight decay.
+        Whether the study's weight decay is applied.
     """
 
     description: str

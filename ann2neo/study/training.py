@@ -10,8 +10,10 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from ..model.evaluation import evaluation
+
 MOMENTUM = 0.9
-"""Of stochastic gradient descent."""
+"""The momentum of stochastic gradient descent."""
 
 OPTIMIZERS = ("adam", "sgd")
 
@@ -19,21 +21,18 @@ AT_ONCE = 500
 """Stimuli in a forward pass without gradients."""
 
 
-@torch.no_grad()
 def accuracy(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
     """Return the fraction of stimuli for which the largest output is that of the label.
 
-    The model is in evaluation mode meanwhile.
+    The model is in evaluation mode meanwhile; then each of its modules is in the mode it was in.
 
     Examples
     --------
     >>> accuracy(nn.Identity(), torch.eye(2), torch.tensor([0, 0]))
     0.5
     """
-    was_training = model.training
-    model.eval()
-    guessed = torch.cat([model(some).argmax(dim=1) for some in x.split(AT_ONCE)])
-    model.train(was_training)
+    with evaluation(model, None):
+        guessed = torch.cat([model(some).argmax(dim=1) for some in torch.split(x, AT_ONCE)])
     return (guessed == y).float().mean().item()
 
 
@@ -65,19 +64,20 @@ def train(
     Parameters
     ----------
     model : torch.nn.Module
-        From stimuli to one output a class. It is left in evaluation mode.
+        Gives one output a class. All its modules are in training mode meanwhile, and in evaluation mode
+        afterwards.
     x : torch.Tensor
         (n_stimuli, …), on the model's device.
     y : torch.Tensor or callable
         int64 (n_stimuli,), the labels to learn; or a function from the epoch, counted from 1, to them.
     until : callable
-        The goal: asked with the model after every epoch.
+        The goal: called with the model after every epoch, returns whether the goal is reached.
     epochs : int
-        Give up after so many.
+        Give up after so many epochs.
     batch_size : int
-        Stimuli in a step. A last step of a single stimulus is left out, as batch normalisation needs two.
+        Stimuli in a step. A last step with a single stimulus is left out: batch normalisation needs two.
     learning_rate : float
-        Of the optimizer.
+        The learning rate of the optimizer.
     weight_decay : float
         Decoupled from the gradient (AdamW) with Adam, added to it with stochastic gradient descent.
     optimizer : {"adam", "sgd"}
@@ -85,7 +85,7 @@ def train(
     seed : int
         For the order of the stimuli, a new one each epoch.
     progress : str
-        Name of the progress bar; none without.
+        Name of the progress bar; without a name there is none.
 
     Returns
     -------

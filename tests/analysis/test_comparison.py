@@ -14,10 +14,10 @@ import quantities as pq
 from elephant.statistics import cv, fanofactor, isi
 from neo.io import NWBIO, NixIO
 
-from ann2neo import compare, load, save
-from ann2neo.analysis.comparison import CAVEAT, summarized
+from ann2neo import compare, load, plot, save
+from ann2neo.analysis.caveats import NETWORKS_AND_NEURONS
+from ann2neo.analysis.comparison import summarized
 from ann2neo.cli import main
-from ann2neo.plot import figures as plot
 from ann2neo.recording.raster import SpikeRaster
 from ann2neo.recording.recording import Recording
 
@@ -159,7 +159,9 @@ def test_summaries_are_taken_as_they_are(network):
     summary = recording.summarize(50)
     assert summarized({"a": summary, "b": recording})["a"] is summary
     assert compare({"a": summary})["fano_factor_mean"].tolist() == summary.layers["fano_factor_mean"].tolist()
-    with pytest.raises(ValueError, match="summary 'a' has windows of 50 bins, the others are to have 20"):
+    with pytest.raises(
+        ValueError, match="summary 'a' has windows of 50 bins, but 20 are asked for: make it with window=20"
+    ):
         summarized({"a": summary, "b": recording}, 20)
     with pytest.raises(ValueError, match="there is no recording to compare"):
         compare({})
@@ -194,7 +196,7 @@ def test_on_the_command_line(network, neurons, tmp_path, capsys):
     assert main(shlex.split(f"{command} --bin-size 2")) == 0
     out = capsys.readouterr().out
     assert "net 1 ms, grasshopper 2 ms" in out
-    assert " ".join(CAVEAT.split()[:5]) in out
+    assert NETWORKS_AND_NEURONS in " ".join(out.split())
     expected = compare({"net": load(network), "grasshopper": load(neurons, bin_size=2)})
     pd.testing.assert_frame_equal(pd.read_csv(table), expected, check_dtype=False)
     assert matplotlib.image.imread(figure).shape[1] == 1800

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from ann2neo import Recording, SpikeRaster
+from ann2neo import Recording, SpikeRaster, plot
 from ann2neo.analysis.memorization import RATES, distributions, indicators
-from ann2neo.plot import figures as plot
 from ann2neo.recording.stimuli import Stimuli
 
 

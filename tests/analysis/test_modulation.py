@@ -124,6 +124,16 @@ def test_surrogates_have_the_rates_of_each_class_and_no_more():
     assert surrogate.annotations["surrogate"] is True
 
 
+def test_tables_belong_to_whoever_asked():
+    fitted = fit_modulated(recording_of(bernoulli(0.1 + 0.1 * LABELS, 7)))
+    drawn = Recording.from_neo(fitted.simulate())
+    units, rates = fitted.units, fitted.rates
+    units["n_spikes"], rates[0] = 0, 0.0
+    assert (fitted.units["n_spikes"] > 0).all()
+    assert (fitted.rates > 0).all(axis=None)
+    assert Recording.from_neo(fitted.simulate()) == drawn
+
+
 def test_poisson_surrogates_have_the_rates_in_continuous_time():
     p = np.array([0.0, 0.1, 0.3, 0.5, 0.9])
     labels = np.random.default_rng(5).integers(0, 5, 12_000)
@@ -163,18 +173,18 @@ def test_summaries_of_groups_give_the_fit_of_the_recording():
     # what a raster from numbers was thresholded with is not known
     assert of_groups.units.drop(columns="threshold").equals(whole.units.drop(columns="threshold"))
     assert of_groups.rates.equals(whole.rates)
-    with pytest.raises(ValueError, match="simulate needs an order of stimuli"):
+    with pytest.raises(ValueError, match="simulate needs the order of stimuli"):
         of_groups.simulate()
-    with pytest.raises(ValueError, match=r"summaries of \[0\]: rates need two groups or more"):
+    with pytest.raises(ValueError, match=r"there are summaries of \[0\] only: give two groups or more"):
         fit_groups({0: of_class[0]})
     other = recording_of(bernoulli(0.5, 3)).summarize(window=10)
-    with pytest.raises(ValueError, match="the summary of 'b' has other units than that of 'a'"):
+    with pytest.raises(ValueError, match=r"the summary of 'b' has 3 units of .* the one of 'a' has 9 units"):
         fit_groups({"a": of_class[0], "b": other})
     with pytest.raises(ValueError, match="the summary of 'none' has no bins"):
         fit_groups({"a": of_class[0], "none": Summary()})
-    with pytest.raises(TypeError, match="list: expected a mapping of summaries"):
+    with pytest.raises(TypeError, match="type list: give a mapping of summaries"):
         fit_groups(list(of_class.values()))
-    with pytest.raises(TypeError, match="'b' is of ModulatedFit"):
+    with pytest.raises(TypeError, match="'b' is of type ModulatedFit"):
         fit_groups({"a": of_class[0], "b": of_groups})
 
 
@@ -194,13 +204,13 @@ def test_a_small_group_is_not_tested():
 
 def test_bad_input():
     unknown = np.where(LABELS == 1, np.nan, LABELS.astype(float))
-    with pytest.raises(ValueError, match=r"of 2000 bins have the label NaN: leave these out"):
+    with pytest.raises(ValueError, match=r"of 2000 bins have the label NaN: leave these bins out"):
         fit_modulated(recording_of(bernoulli(0.5, 1), unknown))
     with pytest.raises(ValueError, match=r"process='gamma': give one of"):
         fit_modulated(recording_of(bernoulli(0.5, 1))).simulate("gamma")
     with pytest.raises(ValueError, match=r"by='classes': give one of \('labels', 'trials'\)"):
         fit_modulated(recording_of(bernoulli(0.5, 1)), "classes")
-    with pytest.raises(ValueError, match=r"the stimuli have none: give them as labels="):
+    with pytest.raises(ValueError, match=r"the stimuli have no labels: give labels="):
         fit_modulated(recording_of(bernoulli(0.5, 1), None))
-    with pytest.raises(ValueError, match="by='trials', but there is only one, 0"):
+    with pytest.raises(ValueError, match="by='trials', but all bins are of one group, 0"):
         fit_modulated(recording_of(bernoulli(0.5, 1)), "trials")

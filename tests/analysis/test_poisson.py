@@ -601,6 +601,17 @@ def test_surrogates_depend_on_the_seed_alone(recording, process):
     assert first[0] != first[14]
 
 
+def test_tables_belong_to_whoever_asked(recording):
+    fitted = recording.summarize().fit_poisson()
+    layers, surrogate = fitted.layers, Recording.from_neo(fitted.simulate("bernoulli"))
+    for table in (fitted.units, fitted.reasons, fitted.layers, fitted.untested):
+        table.drop(index=table.index[1:], inplace=True)
+        table[table.columns[0]] = "mine"
+    assert len(fitted.units) == len(fitted.reasons) == 7
+    assert layers.equals(fitted.layers)
+    assert surrogate == Recording.from_neo(fitted.simulate("bernoulli"))
+
+
 def test_surrogates_pass_the_tests_of_their_own_process():
     fitted = fit_poisson(summarize(bernoulli(0.3, 60, 6000)))
     again = Recording.from_neo(fitted.simulate("bernoulli")).summarize(100).fit_poisson()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from ann2neo import plot
 from ann2neo.interop import extras
-from ann2neo.plot import figures as plot
 from ann2neo.recording.raster import SpikeRaster
 from ann2neo.recording.recording import Recording
 from ann2neo.recording.stimuli import Stimuli

@@ -11,8 +11,7 @@ import torchvision
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from ann2neo.study import data as data_module
-from ann2neo.study.data import Preparation, load_data
+from ann2neo.study.data import Preparation, load_data, named_sets
 from helpers.idx import write_idx_set
 
 
@@ -78,7 +77,7 @@ def test_unpacked_idx_files_as_torchvision_reads_them(tmp_path):
 
 def test_fashion_mnist_of_debian(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(data_module, "DEBIAN_FASHION_MNIST", tmp_path / "debian")
+    monkeypatch.setattr(named_sets, "DEBIAN_FASHION_MNIST", tmp_path / "debian")
     with pytest.raises(FileNotFoundError, match="install Debian's package dataset-fashion-mnist"):
         load_data("fashion-mnist")
     write_idx_set(tmp_path / "debian")
@@ -302,9 +301,9 @@ def test_arrays_that_make_no_sense(tmp_path):
     refused("name the stimuli 'x' or 'stimuli'", "b.npz", x=np.zeros(3), stimuli=np.zeros(3))
     refused(r"labels of shape \(2,\) for 3 stimuli", "c.npz", x=np.zeros((3, 2)), y=np.zeros(2))
     refused(r"labels of shape \(3, 10\)", "d.npz", x=np.zeros((3, 2)), y=np.zeros((3, 10)))
-    refused("no array of real numbers", "e.npz", x=np.array(["a", "b"]))
-    refused("no array of real numbers", "f.npz", x=np.zeros((3, 2), complex))
-    refused("no array of real numbers", "g.npz", x=np.float64(3))
+    refused("not an array of real numbers", "e.npz", x=np.array(["a", "b"]))
+    refused("not an array of real numbers", "f.npz", x=np.zeros((3, 2), complex))
+    refused("not an array of real numbers", "g.npz", x=np.float64(3))
     refused("there are no stimuli", "h.npz", x=np.zeros((0, 2)))
 
 
@@ -330,13 +329,15 @@ def test_what_is_not_there_and_what_does_not_apply(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no file"):
         load_data(tmp_path / "x.npy")
     (tmp_path / "x.csv").write_text("1,2")
-    with pytest.raises(ValueError, match="holds no stimuli that can be read"):
+    with pytest.raises(ValueError, match="cannot be read as stimuli"):
         load_data(tmp_path / "x.csv")
-    with pytest.raises(ValueError, match="split='train' is for fashion-mnist"):
+    with pytest.raises(ValueError, match=r"split='train' does not apply to digits: .* fashion-mnist"):
         load_data("digits", split="train")
     with pytest.raises(ValueError, match="split='validation': give 'test' or 'train'"):
         load_data("mnist", split="validation")
-    with pytest.raises(ValueError, match=r"root=.* is for fashion-mnist"):
+    with pytest.raises(
+        ValueError, match=r"root=.* does not apply to .*: leave it out, or give one of fashion-mnist"
+    ):
         load_data(tmp_path / "x.csv", root=tmp_path)
 
 
@@ -378,7 +379,7 @@ def test_preparations_that_make_no_sense():
         Preparation(channels=4)
     with pytest.raises(ValueError, match="three channels"):
         Preparation(normalize=True)
-    with pytest.raises(ValueError, match=r"shape \(64,\) is no image"):
+    with pytest.raises(ValueError, match=r"shape \(64,\) is not an image of 1 or 3"):
         Preparation(size=8)(torch.zeros(64))
-    with pytest.raises(ValueError, match="values from -1 to 2, which cannot be normalised"):
+    with pytest.raises(ValueError, match="cannot normalise an image with values from -1 to 2"):
         Preparation(channels=3, normalize=True)(torch.tensor([[-1.0, 2.0]]))

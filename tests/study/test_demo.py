@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 from ann2neo.files.save_load import load
 from ann2neo.interop import extras
 from ann2neo.study import demo
+from ann2neo.study.demo import tables
 from ann2neo.study.training import Training
 
 NETWORKS = ["random", "generalizing", "memorizing"]
@@ -157,8 +158,8 @@ def test_a_goal_that_is_missed_is_said_so():
     recordings = demo.record_networks(networks, data)
     summaries = {name: recording.summarize(demo.WINDOW) for name, recording in recordings.items()}
     fits = {name: summary.fit_poisson() for name, summary in summaries.items()}
-    table = demo._networks_table(networks, summaries, fits)
-    text = demo._as_text(table)
+    table = tables.networks_table(networks, summaries, fits)
+    text = tables.as_text(table)
     assert "NO, 1 epochs" in text
     assert "NOTE: the memorizing network did NOT reach its goal of 99% training accuracy" in text
 

@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn.utils import prune as torch_prune
 
 import ann2neo
+from ann2neo.pruning import Prunable, importance, prunable, prune
 from ann2neo.study.networks import network
-from ann2neo.study.pruning import Prunable, importance, prunable, prune
 
 
 def images(n=120, size=8, seed=0):
@@ -262,6 +262,19 @@ def test_a_pruned_model_trains_on_and_is_otherwise_as_it_was():
     assert int((model.linear1.weight == 0).all(dim=1).sum()) == 128
 
 
+def test_pruning_leaves_each_module_in_the_mode_it_was_in():
+    """A frozen normalization inside a model in training mode."""
+    model = nn.Sequential(
+        *(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(64, 2)),
+    ).train()
+    model[1].eval()
+    before = {name: module.training for name, module in model.named_modules()}
+    assert len(prune(model, images(4), 0.3)) == 2
+    assert {name: module.training for name, module in model.named_modules()} == before
+    assert [before["1"], before["4"]] == [False, True]
+
+
 def test_units_over_time_are_those_of_the_last_dimension():
     model = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2)).eval()
     silenced(model, "0", [4])
@@ -278,11 +291,11 @@ def test_bad_input_is_named():
             prune(mlp(), x, amount)
     with pytest.raises(ValueError, match="score='weight': give one of rate, variance"):
         prune(mlp(), x, 0.5, "weight")
-    with pytest.raises(ValueError, match="no layer of this model can be pruned"):
+    with pytest.raises(ValueError, match="no layer of this model can lose units"):
         prune(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), x, 0.5)
     model = mlp()
     layers = prunable(model, x[:1])
-    with pytest.raises(ValueError, match="10 of the 256 units of layer 'relu1'"):
+    with pytest.raises(ValueError, match="10 of the 256 units of layer 'relu1', but scores need all"):
         importance(model, ann2neo.summarize(model, x, units=10), layers)
-    with pytest.raises(ValueError, match="no layer 'relu2'"):
+    with pytest.raises(ValueError, match="no layer 'relu2', only"):
         importance(model, ann2neo.summarize(model, x, ["relu1", "relu3"]), layers)

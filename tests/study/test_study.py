@@ -15,11 +15,13 @@ import torch
 
 from ann2neo.cli import main
 from ann2neo.cli.commands.study import SETTINGS
-from ann2neo.study import study as memorization
-from ann2neo.study.effect_sizes import DOSE, INDICATORS, effects, verdicts
+from ann2neo.study import effects, load_study, run_study, verdicts, write_report
+from ann2neo.study.cells import Cell, Results, Study
+from ann2neo.study.cells import cell as one_cell
+from ann2neo.study.cells.images import images
+from ann2neo.study.findings.comparisons import DOSE, INDICATORS
+from ann2neo.study.networks import network
 from ann2neo.study.regimes import REGIMES, Regime, labels_of
-from ann2neo.study.report import write_report
-from ann2neo.study.study import Cell, Results, Study, images, load_study, run_study
 
 SMALL = {
     "n_training": 100,
@@ -105,7 +107,7 @@ def test_a_cell_by_hand(small):
     _, results = small
     study = results.study
     drawn = images(study, "digits", 0)
-    model = memorization.network("mlp", (1, 8, 8), 10, seed=0)
+    model = network("mlp", (1, 8, 8), 10, seed=0)
     x = drawn.x[: study.n_stimuli]
     looks = results.indicators
     row = looks[(looks["regime"] == "random") & (looks["split"] == "training")]
@@ -125,9 +127,9 @@ def test_a_study_goes_on_where_it_was(small, tmp_path, monkeypatch):
     study = Study(regimes=("random", "generalizing"), seeds=1, **SMALL)
     first = run_study(tmp_path, study, processes=1)
     trained = []
-    real = memorization._train_and_look
+    real = one_cell._train_and_look
     monkeypatch.setattr(
-        memorization,
+        one_cell,
         "_train_and_look",
         lambda s, cell, *more: (trained.append(str(cell)), real(s, cell, *more))[1],
     )
@@ -194,7 +196,7 @@ def test_a_cell_that_fails_is_told_and_tried_again(tmp_path, monkeypatch):
         raise ArithmeticError("no")
 
     with monkeypatch.context() as patch:
-        patch.setattr(memorization, "train", broken)
+        patch.setattr(one_cell, "train", broken)
         results = run_study(tmp_path, study, processes=1)
     status = results.cells.set_index("regime")
     assert status["status"].to_dict() == {"random": "done", "memorizing": "failed", "redrawn": "failed"}
@@ -225,11 +227,11 @@ def test_processes_beside_one_another_find_the_same(small, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"architectures": ("alexnet",)}, "architectures: 'alexnet' is none of mlp, cnn"),
-        ({"regimes": ("memorising",)}, "regimes: 'memorising' is none of random"),
-        ({"regimes": ("random", "redrawn")}, "regime 'redrawn' needs 'memorizing'"),
+        ({"architectures": ("alexnet",)}, "architectures: unknown 'alexnet': give some of mlp, cnn"),
+        ({"regimes": ("memorising",)}, "regimes: unknown 'memorising': give some of random"),
+        ({"regimes": ("random", "redrawn")}, "regime 'redrawn' needs regime 'memorizing': add it to regimes"),
         ({"seeds": 0}, "seeds=0: give at least one"),
-        ({"goal": 99.0}, "goal=99.0: give an accuracy between 0 and 1"),
+        ({"goal": 99.0}, "goal=99.0: give an accuracy above 0 and at most 1"),
     ],
 )
 def test_bad_settings(settings, message):
@@ -238,7 +240,7 @@ def test_bad_settings(settings, message):
 
 
 def test_bad_data(tmp_path):
-    with pytest.raises(ValueError, match="n_training=5000: digits has 1797 images"):
+    with pytest.raises(ValueError, match="n_training=5000: digits has 1797 images in all, give fewer"):
         run_study(tmp_path, Study(n_training=5000))
     with pytest.raises(ValueError, match="seed 0 draws no image of class"):
         run_study(tmp_path, Study(n_training=5))

@@ -38,7 +38,7 @@ def test_weights_follow_the_seed_alone():
 
 
 def test_an_unknown_architecture_is_named():
-    with pytest.raises(ValueError, match="'alexnet': give one of mlp, cnn"):
+    with pytest.raises(ValueError, match="'alexnet' is unknown: give one of mlp, cnn"):
         network("alexnet", (1, 8, 8), 10)
 
 
@@ -55,6 +55,26 @@ def test_training_is_reproducible_and_leaves_the_random_states_alone():
     assert not torch.equal(first, other)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.random.get_state()[1].tolist() == before[1]
+
+
+def test_accuracy_leaves_each_module_in_the_mode_it_was_in():
+    """A frozen normalization inside a model in training mode; its running mean stays, too."""
+    model = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Dropout(0.9), nn.Linear(108, 2)
+    ).train()
+    model[1].eval()
+    model[2].eval()
+    before = {name: m.training for name, m in model.named_modules()}
+    mean = model[1].running_mean.clone()
+    x, y = torch.rand(20, 1, 8, 8), torch.zeros(20).long()
+    assert accuracy(model, x, y) == accuracy(model, x, y)  # without dropout
+    assert {name: m.training for name, m in model.named_modules()} == before
+    assert set(before.values()) == {True, False}
+    assert torch.equal(model[1].running_mean, mean)
+    broken = nn.Sequential(model, nn.Linear(3, 2))
+    with pytest.raises(RuntimeError, match="shapes"):
+        accuracy(broken, x, y)
+    assert {name: m.training for name, m in model.named_modules()} == before
 
 
 def test_training_stops_at_its_goal():

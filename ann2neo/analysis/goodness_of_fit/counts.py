@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...summary.summary import Summary
-from .outcome import ALWAYS_ON, SILENT, Outcome, _reasons, _too_few
+from .enough import too_few
+from .outcome import ALWAYS_ON, SILENT, Outcome, first_reasons
 
 
 def _dispersion(summary: Summary, free: np.ndarray, scale: float, reason: np.ndarray) -> Outcome:
@@ -28,9 +29,9 @@ def poisson_dispersion(summary: Summary) -> Outcome:
 
     .. math:: X = \sum_i (c_i - \bar c)^2 / \bar c = n_\mathrm{windows} \cdot \mathrm{FF}
 
-    Counts of a Poisson process give :math:`\chi^2` of n_windows − 1 degrees of freedom. A Bernoulli
-    process gives 1 − p times that, so the test rejects memoryless units of large p: it is only half
-    of a pair with :func:`binomial_dispersion`.
+    A Poisson process gives :math:`\chi^2` of n_windows − 1 degrees of freedom. A Bernoulli process gives
+    1 − p times that, so the test rejects memoryless units of large p: it is only half of a pair with
+    :func:`binomial_dispersion`.
 
     Parameters
     ----------
@@ -42,8 +43,7 @@ def poisson_dispersion(summary: Summary) -> Outcome:
     Outcome
         The effect is X / (n_windows − 1), variance over mean of the counts. NaN for silent units, for a
         single window, and where the N spikes in the n windows are too few for :math:`\chi^2` (N < 20 or
-        N² < 20 n; simulated sizes of the 5 % test above that: 3.5 % to 6 % close to the limits, 5 %
-        elsewhere).
+        N² < 20 n).
 
     References
     ----------
@@ -61,11 +61,11 @@ def poisson_dispersion(summary: Summary) -> Outcome:
     array([0.87, 0.  ])
     """
     sums = summary.sums
-    reason = _reasons(
+    reason = first_reasons(
         len(sums.n_spikes),
         (sums.n_spikes == 0, SILENT),
         (sums.n_windows < 2, "fewer than two windows"),
-        (_too_few(summary, sums.sum_counts), "too few spikes"),
+        (too_few(sums.sum_counts, sums.n_windows), "too few spikes"),
     )
     return _dispersion(summary, np.array(1.0), 1.0, reason)
 
@@ -75,9 +75,9 @@ def binomial_dispersion(summary: Summary) -> Outcome:
 
     .. math:: X = \sum_i \frac{(c_i - \bar c)^2}{\bar c (1 - \bar c / W)}
 
-    which is Pearson's statistic of the 2 × n_windows table of bins with and without spike.
-    Independent bins give it mean n_windows − 1 and variance 2 (n_windows − 1)(1 − 1/W), less than
-    :math:`\chi^2` when windows are short; the null is therefore :math:`\chi^2` scaled to have both.
+    This is Pearson's statistic of the 2 × n_windows table of bins with and without spike. Independent bins
+    give it mean n_windows − 1 and variance 2 (n_windows − 1)(1 − 1/W), less than that of :math:`\chi^2` when
+    windows are short. The null is therefore a :math:`\chi^2` scaled to have this mean and variance.
 
     Parameters
     ----------
@@ -89,7 +89,8 @@ def binomial_dispersion(summary: Summary) -> Outcome:
     Outcome
         The effect is X / (n_windows − 1), variance of the counts over that of independent bins. NaN for
         silent and always-on units, for a single window, for windows of one bin (which hold nothing beyond
-        p), and where the spikes or the empty bins, N, in the n windows are too few (N < 20 or N² < 20 n).
+        p), and where the n windows hold N spikes, or N empty bins, and these are too few (N < 20 or
+        N² < 20 n).
 
     References
     ----------
@@ -107,13 +108,13 @@ def binomial_dispersion(summary: Summary) -> Outcome:
     """
     sums, window = summary.sums, summary.window
     n_bins = np.maximum(1, sums.n_windows * window)  # a part of a presentation can have no whole window
-    reason = _reasons(
+    reason = first_reasons(
         len(sums.n_spikes),
         (sums.n_spikes == 0, SILENT),
         (sums.n_spikes == sums.n_bins, ALWAYS_ON),
         (sums.n_windows < 2, "fewer than two windows"),
         (window < 2, "windows of one bin"),
-        (_too_few(summary, sums.sum_counts), "too few spikes"),
-        (_too_few(summary, n_bins - sums.sum_counts), "too few bins without spike"),
+        (too_few(sums.sum_counts, sums.n_windows), "too few spikes"),
+        (too_few(n_bins - sums.sum_counts, sums.n_windows), "too few bins without spike"),
     )
     return _dispersion(summary, 1 - sums.sum_counts / n_bins, 1 - 1 / max(window, 2), reason)

@@ -9,23 +9,24 @@ import numpy as np
 from ...recording.raster import UNITS_AT_ONCE
 from ...summary.statistics import LONGEST_ISI
 from ...summary.summary import Summary
+from .enough import few_in_trials
 from .nulls import exponential_pvalue, rescaled_pvalue
-from .outcome import ALWAYS_ON, NO_HISTOGRAM, SILENT, Outcome, _few_in_trials, _reasons
+from .outcome import ALWAYS_ON, NO_HISTOGRAM, SILENT, Outcome, first_reasons
 
 FEWEST_IN_CELL = 5
 """Fewest intervals that a closed cell of the geometric test may be expected to hold."""
 
 FEWEST_LONGER = 20
-"""Fewest intervals that its open cell may be expected to hold: with 5, p < 10⁻³ comes too often."""
+"""Fewest intervals that the open cell may be expected to hold: with 5, p < 10⁻³ comes too often."""
 
 FEWEST_BEYOND_TWO = 10
-"""Fewest intervals of more than two bins that are expected where intervals are rescaled."""
+"""Fewest intervals of more than two bins that must be expected for the rescaled test."""
 
 WIDEST_CELL = LONGEST_ISI // 4
-"""Most bins in a cell of the geometric test, which leaves four cells to units of low rate."""
+"""Most bins in a cell of the geometric test: units of low rate still have four cells."""
 
 LARGEST_CELL_PROBABILITY = 0.3
-"""Cells of the geometric test are widened as long as the first one holds no more than this."""
+"""Cells of the geometric test are widened as long as the first one holds at most this probability."""
 
 
 def _by_blocks(function: Callable[[np.ndarray], np.ndarray], usable: np.ndarray) -> np.ndarray:
@@ -39,12 +40,12 @@ def _by_blocks(function: Callable[[np.ndarray], np.ndarray], usable: np.ndarray)
 
 
 def _no_intervals(summary: Summary) -> tuple[tuple[np.ndarray | bool, str], ...]:
-    """Return what every test of the histogram of intervals cannot do without."""
+    """Return for which units no test of the histogram of intervals can be made, and why."""
     sums = summary.sums
     return (
         (sums.isi_histogram is None, NO_HISTOGRAM),
         (sums.n_spikes == 0, SILENT),
-        (_few_in_trials(summary), "too few spikes in a trial"),
+        (few_in_trials(summary), "too few spikes in a trial"),
         (sums.n_isis < 2, "too few intervals"),
     )
 
@@ -54,12 +55,12 @@ def exponential_isi(summary: Summary) -> Outcome:
 
     .. math:: D = \sup_t \left| \hat F(t) - (1 - e^{-t / \bar I}) \right|
 
-    is exact for intervals of whole bins. Because the mean is estimated (Lilliefors), the p-value is
+    D is exact for intervals of whole bins. Because the mean is estimated (Lilliefors), the p-value is
     that of Stephens' :math:`D^* = (D - 0.2/n)(\sqrt n + 0.26 + 0.5/\sqrt n)`, whose null is nearly
     the same for every number n of intervals: see :func:`.exponential_pvalue`. A Poisson process
-    observed in short bins gives uniform p-values: 5 % are below 0.05 while p √n is about 0.15 at
-    most, 12 % at 0.7. Intervals in longer bins are not exponential, and with enough of them a
-    memoryless unit is rejected: the test is only half of a pair with :func:`geometric_isi`.
+    observed in short bins gives uniform p-values: 5 % are below 0.05 as long as p √n is at most about 0.15,
+    12 % at 0.7. A Bernoulli process in longer bins has geometric intervals, and with enough of them the test
+    rejects it: it is only half of a pair with :func:`geometric_isi`.
 
     Parameters
     ----------
@@ -69,10 +70,10 @@ def exponential_isi(summary: Summary) -> Outcome:
     Returns
     -------
     Outcome
-        Statistic and effect are D. NaN for silent units, for less than 10 spikes per trial or k in each of
-        more than k³ / 10 trials (which cut off long intervals), and for mean intervals above ``LONGEST_ISI``
-        bins. Only t ≤ ``LONGEST_ISI`` is compared, as longer intervals are not told apart; D is rarely
-        reached beyond, and the simulated size of the 5 % test stays 5 %.
+        Statistic and effect are D. NaN for silent units; for fewer than 10 spikes a trial, or more than
+        k³ / 10 trials of k spikes each (they cut off long intervals); and for mean intervals above
+        ``LONGEST_ISI`` bins. Only t ≤ ``LONGEST_ISI`` is compared, as longer intervals are counted together.
+        D is rarely reached beyond, and the simulated size of the 5 % test stays 5 %.
 
     References
     ----------
@@ -92,7 +93,7 @@ def exponential_isi(summary: Summary) -> Outcome:
     array([0., 0.])
     """
     sums = summary.sums
-    reason = _reasons(
+    reason = first_reasons(
         len(sums.n_spikes),
         *_no_intervals(summary),
         # the mean, unlike the fraction of longer intervals, is independent of D under the null (Basu):
@@ -107,7 +108,8 @@ def exponential_isi(summary: Summary) -> Outcome:
         ecdf = np.cumsum(sums.isi_histogram[rows, :-1], axis=1) / n
         cdf = -np.expm1(-edges * n / sums.sum_isi[rows, None])
         before = np.pad(ecdf[:, :-1], ((0, 0), (1, 0)))
-        return np.maximum(np.abs(ecdf - cdf), np.abs(cdf - before)).max(axis=1)
+        farthest: np.ndarray = np.maximum(np.abs(ecdf - cdf), np.abs(cdf - before)).max(axis=1)
+        return farthest
 
     statistic = _by_blocks(distance, reason == 0)
     return Outcome(statistic, exponential_pvalue(statistic, sums.n_isis), statistic, reason)
@@ -116,17 +118,17 @@ def exponential_isi(summary: Summary) -> Outcome:
 def geometric_isi(summary: Summary) -> Outcome:
     r"""Test the intervals against a Bernoulli process: chi-square distance to geometric.
 
-    Intervals are counted in J cells of w bins each and one open cell for the longer ones, as
-    geometric intervals counted by w bins are again geometric, of :math:`P = 1 - (1 - p)^w`.
-    Pearson's statistic of these counts :math:`O_j` gets the Rao–Robson term, which makes up for p
-    having been estimated from the mean of the intervals themselves,
+    Intervals are counted in J cells of w bins each and one open cell for longer ones. Geometric intervals
+    counted by w bins are again geometric, with :math:`P = 1 - (1 - p)^w`. p is estimated from the mean of the
+    intervals themselves; the Rao–Robson term makes up for that in Pearson's statistic of the counts
+    :math:`O_j`,
 
     .. math:: Y = \sum_{j=0}^{J} \frac{(O_j - n \pi_j)^2}{n \pi_j}
               + \frac{\big(\sum_j O_j \, \partial_p \ln \pi_j\big)^2}{n (i - i_J)}, \quad
               i = \frac{1}{p^2 (1 - p)}, \quad i_J = \sum_j \frac{(\partial_p \pi_j)^2}{\pi_j}
 
-    and a Bernoulli process gives :math:`\chi^2` of J degrees of freedom. A Poisson process put into
-    bins gives the same where bins that hold more than one spike are rare.
+    A Bernoulli process gives :math:`\chi^2` of J degrees of freedom. So does a Poisson process, where bins
+    that would hold more than one spike are rare.
 
     Parameters
     ----------
@@ -137,8 +139,8 @@ def geometric_isi(summary: Summary) -> Outcome:
     -------
     Outcome
         The effect is √((Y − J) / n), 0 for Y < J: Cohen's w, less what chance gives. NaN for silent and
-        always-on units, for less than 10 spikes per trial or k in each of more than k³ / 10 trials (which
-        cut off long intervals), and for too few intervals.
+        always-on units; for fewer than 10 spikes a trial, or more than k³ / 10 trials of k spikes each (they
+        cut off long intervals); and for too few intervals.
 
     Notes
     -----
@@ -167,7 +169,7 @@ def geometric_isi(summary: Summary) -> Outcome:
     with np.errstate(divide="ignore", invalid="ignore"):
         p = sums.n_isis / sums.sum_isi
     width, n_cells = _cells(p, sums.n_isis)
-    reason = _reasons(
+    reason = first_reasons(
         len(p),
         *_no_intervals(summary),
         (sums.n_spikes == sums.n_bins, ALWAYS_ON),
@@ -220,7 +222,8 @@ def _rao_robson(histogram: np.ndarray, p: np.ndarray, w: int, n_cells: np.ndarra
     outlasted = (observed * j).sum(axis=1) + n_cells * longer
     score = (n - longer) / (1 - q) - outlasted / q
     whole = (1 - p) / (w * p * q) ** 2
-    return pearson + score**2 / (n * (whole - (1 - beyond) / ((1 - q) ** 2 * q)))
+    y: np.ndarray = pearson + score**2 / (n * (whole - (1 - beyond) / ((1 - q) ** 2 * q)))
+    return y
 
 
 def rescaled_isi(summary: Summary) -> Outcome:
@@ -231,10 +234,10 @@ def rescaled_isi(summary: Summary) -> Outcome:
     .. math:: \xi = q (l - 1) - \ln\big(1 - r (1 - e^{-q})\big), \quad
               D = \sup_\xi \left| \hat F(\xi) - (1 - e^{-\xi}) \right|
 
-    which a Bernoulli process makes exponential of mean one, also where bins are not short. At whole bins,
-    F̂ is the same for any draw of r. D is compared there, which leaves nothing to chance. The p-value,
-    :func:`.rescaled_pvalue`, allows for p having been estimated from the mean of the intervals
-    themselves. A Bernoulli process, and a Poisson process in short bins, give uniform p-values.
+    A Bernoulli process makes ξ exponential with mean one, also where bins are not short. At whole bins, F̂ is
+    the same for any draw of r: D is taken there, and nothing is left to chance. The p-value,
+    :func:`.rescaled_pvalue`, allows for p being estimated from the mean of the same intervals.
+    A Bernoulli process, and a Poisson process in short bins, give uniform p-values.
 
     Parameters
     ----------
@@ -244,16 +247,16 @@ def rescaled_isi(summary: Summary) -> Outcome:
     Returns
     -------
     Outcome
-        Statistic and effect are D. NaN for silent and always-on units, for less than 10 spikes per trial or
-        k in each of more than k³ / 10 trials (which cut off long intervals), for mean intervals above
-        ``LONGEST_ISI`` bins, for fewer than 20 intervals, and where fewer than 10 longer than two bins are
-        expected.
+        Statistic and effect are D. NaN for silent and always-on units; for fewer than 10 spikes a trial, or
+        more than k³ / 10 trials of k spikes each (they cut off long intervals); for mean intervals above
+        ``LONGEST_ISI`` bins; for fewer than 20 intervals; and where fewer than 10 intervals of more than two
+        bins are expected.
 
     References
     ----------
     R. Haslinger, G. Pipa and E. Brown (2010), Discrete time rescaling theorem: determining goodness of fit
-    for discrete time statistical models of neural spiking, Neural Computation 22. There the rate is given;
-    with one that is estimated, plain Kolmogorov–Smirnov p-values would be too large.
+    for discrete time statistical models of neural spiking, Neural Computation 22. There the rate is given.
+    With an estimated rate, plain Kolmogorov–Smirnov p-values would be too large.
 
     Examples
     --------
@@ -270,7 +273,7 @@ def rescaled_isi(summary: Summary) -> Outcome:
     with np.errstate(divide="ignore", invalid="ignore"):
         p = sums.n_isis / sums.sum_isi
         beyond_two = sums.n_isis * (1 - p) ** 2
-    reason = _reasons(
+    reason = first_reasons(
         len(p),
         *_no_intervals(summary),
         (sums.n_spikes == sums.n_bins, ALWAYS_ON),
@@ -283,7 +286,8 @@ def rescaled_isi(summary: Summary) -> Outcome:
     def distance(rows: np.ndarray) -> np.ndarray:
         assert sums.isi_histogram is not None
         ecdf = np.cumsum(sums.isi_histogram[rows, :-1], axis=1) / sums.n_isis[rows, None]
-        return np.abs(ecdf + np.expm1(edges * np.log1p(-p[rows, None]))).max(axis=1)
+        farthest: np.ndarray = np.abs(ecdf + np.expm1(edges * np.log1p(-p[rows, None]))).max(axis=1)
+        return farthest
 
     statistic = _by_blocks(distance, reason == 0)
     return Outcome(statistic, rescaled_pvalue(statistic, sums.n_isis, p), statistic, reason)

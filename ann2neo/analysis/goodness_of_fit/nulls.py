@@ -13,6 +13,14 @@ TAIL_FROM = 0.01
 """Below this p-value the tail of a limiting Gaussian process takes over from simulated values."""
 
 
+def _exceeding(d: np.ndarray, values: np.ndarray, variance: float) -> np.ndarray:
+    """Return p-values from sorted simulated values, and beyond them from the tail of a Gaussian."""
+    tail_from = np.quantile(values, 1 - TAIL_FROM)
+    tail = TAIL_FROM * np.exp((tail_from**2 - np.maximum(d, tail_from) ** 2) / (2 * variance))
+    body: np.ndarray = np.interp(d, values, 1 - (np.arange(len(values)) + 0.5) / len(values))
+    return np.where(d > tail_from, tail, body)
+
+
 def _stephens(distance: np.ndarray, n: np.ndarray | int) -> np.ndarray:
     return (distance - 0.2 / n) * (np.sqrt(n) + 0.26 + 0.5 / np.sqrt(n))
 
@@ -24,28 +32,21 @@ TAIL_VARIANCE = 0.149192407  # of √n (F̂ − F) where it is largest, at F = 0
 
 
 @cache
-def _exponential_null(n: int, n_samples: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
-    """Draw D* of samples of n exponential intervals: its sorted values and their p-values."""
+def _exponential_null(n: int, n_samples: int = 20_000) -> np.ndarray:
+    """Draw D* of samples of n exponential intervals: sorted."""
     intervals = np.sort(np.random.default_rng(n).exponential(size=(n_samples, n)), axis=1)
     cdf = -np.expm1(-intervals / intervals.mean(axis=1, keepdims=True))
     ecdf = np.arange(n + 1) / n
     distance = np.maximum(cdf - ecdf[:-1], ecdf[1:] - cdf).max(axis=1)
-    return np.sort(_stephens(distance, n)), 1 - (np.arange(n_samples) + 0.5) / n_samples
-
-
-def _exceeding(d: np.ndarray, n: int) -> np.ndarray:
-    values, pvalues = _exponential_null(n)
-    tail_from = np.quantile(values, 1 - TAIL_FROM)
-    tail = TAIL_FROM * np.exp((tail_from**2 - np.maximum(d, tail_from) ** 2) / (2 * TAIL_VARIANCE))
-    return np.where(d > tail_from, tail, np.interp(d, values, pvalues))
+    return np.sort(_stephens(distance, n))
 
 
 def exponential_pvalue(distance: np.ndarray, n: np.ndarray) -> np.ndarray:
     r"""Return the p-value of a Kolmogorov–Smirnov distance to the exponential of the same mean.
 
     Down to p = 0.01 it is interpolated in simulated values of Stephens' D*, 20 000 for each of three
-    numbers of intervals. Beyond, where many tests need p-values that no simulation reaches, it is
-    continued by the tail of the limiting Gaussian process,
+    numbers of intervals. Many tests together need smaller p-values than a simulation reaches: these follow
+    the tail of the limiting Gaussian process,
 
     .. math:: p \propto e^{-D^{*2} / 2 \sigma^2}, \quad
               \sigma^2 = \max_s \, s (1 - s) - \big((1 - s) \ln(1 - s)\big)^2 = 0.1492
@@ -69,13 +70,14 @@ def exponential_pvalue(distance: np.ndarray, n: np.ndarray) -> np.ndarray:
     """
     n = np.maximum(n, 1)
     d = _stephens(np.asarray(distance, np.float64), n)
-    of_sizes = np.stack([_exceeding(d, size) for size in NULL_SIZES])
-    # what is left of n in D* goes about as its logarithm
+    of_sizes = np.stack([_exceeding(d, _exponential_null(size), TAIL_VARIANCE) for size in NULL_SIZES])
+    # D* still depends a little on n, about linearly on its logarithm
     position = np.interp(np.log(n), np.log(NULL_SIZES), np.arange(len(NULL_SIZES)))
     below = np.minimum(position.astype(np.int64), len(NULL_SIZES) - 2)
     unit = np.arange(len(d))
     lower, upper = of_sizes[below, unit], of_sizes[below + 1, unit]
-    return lower + (upper - lower) * (position - below)
+    pvalue: np.ndarray = lower + (upper - lower) * (position - below)
+    return pvalue
 
 
 NULL_PROBABILITIES = (
@@ -85,12 +87,13 @@ NULL_PROBABILITIES = (
 """Spike probabilities for which the null distribution of the distance to a geometric is drawn."""
 
 FARTHEST = 1e-3
-"""Intervals are compared as long as more than this fraction of them is expected to be longer."""
+"""Distributions are compared up to the length that this fraction of intervals is expected to exceed."""
 
 
 def _survival(p: np.ndarray | float, edges: np.ndarray) -> np.ndarray:
     """Return the probability of geometric intervals of more than so many bins."""
-    return np.exp(edges * np.log1p(-np.asarray(p, np.float64)))
+    survival: np.ndarray = np.exp(edges * np.log1p(-np.asarray(p, np.float64)))
+    return survival
 
 
 def _n_edges(p: float) -> int:
@@ -98,7 +101,7 @@ def _n_edges(p: float) -> int:
 
 
 def rescaled_spread(p: np.ndarray) -> np.ndarray:
-    r"""Return the largest standard deviation of √n (F̂ − F) of geometric intervals, p being estimated.
+    r"""Return the largest standard deviation of √n (F̂ − F) of geometric intervals with an estimated p.
 
     .. math:: \sigma^2 = \max_l \, S (1 - S) - \frac{(p \, l \, S)^2}{1 - p}, \quad S = (1 - p)^l
 
@@ -121,15 +124,17 @@ def rescaled_spread(p: np.ndarray) -> np.ndarray:
     """
     p, edges = np.asarray(p, np.float64)[:, None], np.arange(1, LONGEST_ISI + 1)
     survival = _survival(p, edges)
-    return np.sqrt((survival * (1 - survival) - (p * edges * survival) ** 2 / (1 - p)).max(axis=1))
+    variance = survival * (1 - survival) - (p * edges * survival) ** 2 / (1 - p)
+    spread: np.ndarray = np.sqrt(variance.max(axis=1))
+    return spread
 
 
 @cache
 def _rescaled_null(p: float, n_samples: int = 10_000) -> np.ndarray:
-    """Draw sup √n |F̂ − F| / σ of ever more intervals of one p: sorted.
+    """Draw sup √n |F̂ − F| / σ in the limit of many intervals of one p: sorted.
 
-    F̂ is a Brownian bridge at the whole bins l, less what the estimate of p takes up of it: p̂ − p is
-    −p² times the deviation of the mean interval, and shifts F by l (1 − p)^(l − 1) times that.
+    F̂ is a Brownian bridge at the whole bins l, and the estimate of p removes a part of it: p̂ − p is −p² times
+    the deviation of the mean interval, and shifts F by l (1 − p)^(l − 1) times that.
     """
     rng = np.random.default_rng(0)
     edges = np.arange(1, _n_edges(p) + 1)
@@ -142,15 +147,16 @@ def _rescaled_null(p: float, n_samples: int = 10_000) -> np.ndarray:
     mean_interval = cells @ np.append(edges, len(edges) + 1 / p) + beyond
     bridge = np.cumsum(cells[:, :-1], axis=1)
     left = bridge + p**2 * mean_interval[:, None] * (edges * survival / (1 - p))
-    return np.sort(np.abs(left).max(axis=1)) / rescaled_spread(np.array([p]))
+    farthest: np.ndarray = np.sort(np.abs(left).max(axis=1)) / rescaled_spread(np.array([p]))
+    return farthest
 
 
 def rescaled_pvalue(distance: np.ndarray, n: np.ndarray, p: np.ndarray) -> np.ndarray:
     r"""Return the p-value of a Kolmogorov–Smirnov distance to the geometric of the same mean.
 
-    √n D / σ, with σ of :func:`rescaled_spread`, is compared with its limit for many intervals, a Gaussian
-    process at whole bins, drawn 10 000 times for each of some twenty p and interpolated between them. Beyond
-    p = 0.01 the distribution is continued by :math:`e^{-n D^2 / 2 \sigma^2}`.
+    √n D / σ, with σ of :func:`rescaled_spread`, is compared with its limit for many intervals: a Gaussian
+    process at whole bins, drawn 10 000 times for each of some twenty spike probabilities and interpolated
+    between them. p-values below 0.01 follow :math:`e^{-n D^2 / 2 \sigma^2}`.
 
     Parameters
     ----------
@@ -186,12 +192,6 @@ def rescaled_pvalue(distance: np.ndarray, n: np.ndarray, p: np.ndarray) -> np.nd
         weight = np.maximum(0.0, 1 - np.abs(position - node))
         near = np.flatnonzero(weight)
         if len(near):
-            pvalue[rows[near]] += weight[near] * _beyond(d[near], _rescaled_null(NULL_PROBABILITIES[node]))
+            values = _rescaled_null(NULL_PROBABILITIES[node])
+            pvalue[rows[near]] += weight[near] * _exceeding(d[near], values, 1.0)
     return pvalue
-
-
-def _beyond(d: np.ndarray, values: np.ndarray) -> np.ndarray:
-    tail_from = np.quantile(values, 1 - TAIL_FROM)
-    tail = TAIL_FROM * np.exp((tail_from**2 - np.maximum(d, tail_from) ** 2) / 2)
-    body = np.interp(d, values, 1 - (np.arange(len(values)) + 0.5) / len(values))
-    return np.where(d > tail_from, tail, body)

@@ -6,16 +6,14 @@ import numpy as np
 
 from ...summary.statistics import cv_isi, serial_correlation_isi
 from ...summary.summary import Summary
-from .outcome import (
-    ALWAYS_ON,
-    FEWEST_PAIRS,
-    FEWEST_SPIKES,
-    SILENT,
-    TRIALS_FOR_PAIRS,
-    Outcome,
-    _few_in_trials,
-    _reasons,
-)
+from .enough import FEWEST_SPIKES, few_in_trials
+from .outcome import ALWAYS_ON, SILENT, Outcome, first_reasons
+
+FEWEST_PAIRS = 50
+"""The correlation of adjacent intervals is tested from this many pairs."""
+
+TRIALS_FOR_PAIRS = 200
+"""Pairs of intervals are tested in at most k³ / 200 trials of k spikes each."""
 
 
 def runs(summary: Summary) -> Outcome:
@@ -23,16 +21,16 @@ def runs(summary: Summary) -> Outcome:
 
     .. math:: Z = \frac{T - m \mu}{\sqrt{\mathrm{Var}(T)}}, \quad \mu = \frac{2 k (n - k)}{n (n - 1)}
 
-    T of the m pairs of adjacent bins have a spike in one of them only, k of the n bins a spike. In one
-    trial there are T + 1 runs. Mean and variance are those of all orders of the same bins,
+    Of the m pairs of adjacent bins, T have a spike in one bin only; of the n bins, k have a spike. One trial
+    has T + 1 runs. Mean and variance are taken over all orders of the same bins,
 
     .. math:: \mathrm{Var}(T) = m \mu (1 - \mu) + 2 c \left(\tfrac{\mu}{2} - \mu^2\right)
               + (m (m - 1) - 2 c) (\nu - \mu^2), \quad
               \nu = \frac{4 k (k - 1) (n - k) (n - k - 1)}{n (n - 1) (n - 2) (n - 3)}
 
-    with c pairs of pairs that share a bin; no pair spans a trial. A Bernoulli process, and any train that
-    was shuffled, gives a standard normal Z; so does a Poisson process in short bins. Z < 0: spikes come
-    in bursts, Z > 0: they alternate.
+    where c pairs of pairs share a bin. No pair spans a trial. A Bernoulli process, a Poisson process in short
+    bins, and any train that was shuffled give a standard normal Z. Z < 0: spikes come in bursts; Z > 0: they
+    alternate.
 
     Parameters
     ----------
@@ -42,8 +40,8 @@ def runs(summary: Summary) -> Outcome:
     Returns
     -------
     Outcome
-        The effect is 1 − T / (m μ), the correlation of adjacent bins: 0 for independent ones. NaN where the
-        bins with spike, or those without, N, are too few among the n for a normal distribution (N² < 20 n).
+        The effect is 1 − T / (m μ), the correlation of adjacent bins: 0 for independent bins. NaN where the N
+        bins with a spike, or the N bins without, are too few for a normal distribution (N² < 20 n).
 
     References
     ----------
@@ -72,7 +70,7 @@ def runs(summary: Summary) -> Outcome:
         variance += (m * (m - 1) - 2 * shared) * (both_differ - differ**2)
         z = (sums.n_transitions - m * differ) / np.sqrt(variance)
         correlation = 1 - sums.n_transitions / (m * differ)
-    reason = _reasons(
+    reason = first_reasons(
         len(n),
         (k == 0, SILENT),
         (k == n, ALWAYS_ON),
@@ -91,11 +89,10 @@ def serial_correlation(summary: Summary) -> Outcome:
               \mathrm{Var}(r) = \frac{1}{m} + \frac{1}{\mathrm{CV}^2}
               \left(\frac{4}{m} - \frac{2 (n - m)}{m^2} - \frac{4}{n}\right)
 
-    with r their correlation over m pairs of the n intervals,
-    :func:`.serial_correlation_isi`; the second term, which is small in one trial, is of
-    intervals at the ends of trials, which are in one pair only. A renewal process, Poisson and Bernoulli
-    among them, gives a standard normal Z. Unlike :func:`runs`, the test does not mind which distribution
-    the intervals have.
+    where r is the correlation over m pairs of the n intervals, :func:`.serial_correlation_isi`. The second
+    term comes from intervals at the ends of trials, which are in one pair only; in one trial it is small. A
+    renewal process, such as Poisson or Bernoulli, gives a standard normal Z. Unlike :func:`runs`, the test
+    holds for any distribution of the intervals.
 
     Parameters
     ----------
@@ -105,9 +102,9 @@ def serial_correlation(summary: Summary) -> Outcome:
     Returns
     -------
     Outcome
-        The effect is r + 1/n: 0 for independent intervals. NaN for intervals that do not vary, for less than
-        10 spikes per trial or k in each of more than k³ / 200 trials (which cut off long intervals), for less
-        than ``FEWEST_PAIRS`` pairs, and for too few bins without spike, N, among the n (N² < 20 n).
+        The effect is r + 1/n: 0 for independent intervals. NaN for intervals that do not vary; for fewer than
+        10 spikes a trial, or more than k³ / 200 trials of k spikes each (they cut off long intervals); for
+        fewer than ``FEWEST_PAIRS`` pairs; and where N of the n bins are without a spike and N² < 20 n.
 
     References
     ----------
@@ -131,10 +128,10 @@ def serial_correlation(summary: Summary) -> Outcome:
         at_ends = (4 / m - 2 * (n - m) / m**2 - 4 / n) / cv_isi(sums) ** 2
         correlation = serial_correlation_isi(sums) + 1 / n
         z = correlation / np.sqrt(1 / m + at_ends)
-    reason = _reasons(
+    reason = first_reasons(
         len(n),
         (sums.n_spikes == 0, SILENT),
-        (_few_in_trials(summary, TRIALS_FOR_PAIRS), "too few spikes in a trial"),
+        (few_in_trials(summary, TRIALS_FOR_PAIRS), "too few spikes in a trial"),
         (m < FEWEST_PAIRS, "too few intervals"),
         (~np.isfinite(z), "intervals all alike"),
         ((sums.n_bins - sums.n_spikes) ** 2 < FEWEST_SPIKES * sums.n_bins, "too few bins without spike"),

@@ -1,27 +1,10 @@
-"""What a test gives for all units, and why it says nothing of some."""
+"""What a test gives for all units, and why it gives nothing for some."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-
-from ...summary.summary import Summary
-
-FEWEST_SPIKES = 20
-"""Dispersion is tested from this many spikes N in the windows, if also N² ≥ 20 · n_windows."""
-
-FEWEST_SPIKES_PER_TRIAL = 10
-"""Intervals are tested from this many spikes per trial: trials cut off long intervals."""
-
-TRIALS_FOR_INTERVALS, TRIALS_FOR_PAIRS = 10, 200
-"""Tests want k³ / so many trials at most where each has k spikes: that trials cut off long intervals biases
-them by about 1/k², which more trials show the better."""
-
-FEWEST_PAIRS = 50
-"""Their correlation is tested from this many pairs of intervals."""
 
 NO_HISTOGRAM, SILENT, ALWAYS_ON = "no histogram of intervals", "silent", "always on"
 
@@ -40,22 +23,22 @@ REASONS = (
     "intervals too long",
     "intervals all alike",
 )
-"""Why a unit has no p-value; the first, empty one is of units that have one."""
+"""Why a unit has no p-value. The first reason is empty: the unit has a p-value."""
 
 
 class Outcome(NamedTuple):
-    """What a test says of every unit: arrays (n_units,), NaN where it cannot be made.
+    """What a test gives for every unit: arrays (n_units,), NaN where the test cannot be made.
 
     Parameters
     ----------
     statistic : numpy.ndarray
         float64.
     pvalue : numpy.ndarray
-        float64: how often the null gives a statistic as far out.
+        float64: the probability under the null of a statistic at least as far out.
     effect : numpy.ndarray
         float64: how far a unit is from the null. Unlike a p-value, it does not grow with the recording.
     reason : numpy.ndarray
-        int8: index into :data:`REASONS`, of why there is no p-value; 0 where there is one.
+        int8: why there is no p-value, as a place in :data:`REASONS`; 0 where there is one.
     """
 
     statistic: np.ndarray
@@ -64,46 +47,27 @@ class Outcome(NamedTuple):
     reason: np.ndarray
 
 
-def _reasons(n_units: int, *of_units: tuple[np.ndarray | bool, str]) -> np.ndarray:
-    """Return the first reason that holds of each unit, as a number: int8 (n_units,)."""
-    conditions = [np.broadcast_to(holds, (n_units,)) for holds, _ in of_units]
-    return np.select(conditions, [REASONS.index(why) for _, why in of_units], 0).astype(np.int8)
-
-
-@dataclass(frozen=True)
-class GoodnessOfFit:
-    """One test of all units against one process.
+def first_reasons(n_units: int, *of_units: tuple[np.ndarray | bool, str]) -> np.ndarray:
+    """Return why each unit cannot be tested: the number of the first reason that holds, 0 if none does.
 
     Parameters
     ----------
-    name : str
-        Stem of the columns ``<name>_statistic``, ``_pvalue``, ``_qvalue`` and ``_effect``.
-    process : {"poisson", "bernoulli", "renewal"}
-        The null hypothesis. Poisson and Bernoulli processes are renewal processes, too.
-    of : str
-        What of a train it looks at, in a word.
-    description : str
-        One phrase for tables, plots and files.
-    effect : str
-        What the effect size is, and what it is under the null.
-    function : callable
-        Summary → :class:`Outcome`.
+    n_units : int
+        Number of units.
+    *of_units : tuple of (numpy.ndarray or bool, str)
+        For which units a reason holds, bool (n_units,) or one for all, and the reason, one of
+        :data:`REASONS`. The most telling reason comes first.
+
+    Returns
+    -------
+    numpy.ndarray
+        int8 (n_units,), places in :data:`REASONS`.
+
+    Examples
+    --------
+    >>> spikes = np.array([0, 3, 50])
+    >>> first_reasons(3, (spikes == 0, SILENT), (spikes < 20, "too few spikes")).tolist()
+    [2, 6, 0]
     """
-
-    name: str
-    process: str
-    of: str
-    description: str
-    effect: str
-    function: Callable[[Summary], Outcome]
-
-
-def _too_few(summary: Summary, counted: np.ndarray) -> np.ndarray:
-    n = summary.sums.n_windows
-    return (counted < FEWEST_SPIKES) | (counted**2 < FEWEST_SPIKES * n)
-
-
-def _few_in_trials(summary: Summary, trials: int = TRIALS_FOR_INTERVALS) -> np.ndarray:
-    n_trials = summary.time.n_trials
-    per_trial = summary.sums.n_spikes / n_trials
-    return (per_trial < FEWEST_SPIKES_PER_TRIAL) | ((n_trials > 1) & (per_trial**3 < trials * n_trials))
+    conditions = [np.broadcast_to(holds, (n_units,)) for holds, _ in of_units]
+    return np.select(conditions, [REASONS.index(why) for _, why in of_units], 0).astype(np.int8)

@@ -1,16 +1,52 @@
-"""Tests of whether a unit is a memoryless process: its counts, intervals and order.
+"""Every test of whether a unit is a memoryless process, and how p-values of many units become q-values.
 
-Every table takes its columns from :data:`TESTS`; adding a test touches this file only.
+To add a test, write a function from :class:`.Summary` to :class:`.Outcome` beside those it resembles, in
+:mod:`.counts`, :mod:`.intervals` or :mod:`.order`, and declare it in :data:`TESTS`: the tables of a fit take
+their columns from there. If units can be untestable for a new reason, add it at the end of :data:`.REASONS`.
+Then give the test its cases in ``tests/analysis/test_poisson.py``, for calibration and for planted truth.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 
+from ...summary.summary import Summary
 from .counts import binomial_dispersion, poisson_dispersion
 from .intervals import exponential_isi, geometric_isi, rescaled_isi
 from .order import runs, serial_correlation
-from .outcome import GoodnessOfFit
+from .outcome import Outcome
+
+
+@dataclass(frozen=True)
+class GoodnessOfFit:
+    """One test of all units against one process.
+
+    Parameters
+    ----------
+    name : str
+        Stem of the columns ``<name>_statistic``, ``_pvalue``, ``_qvalue`` and ``_effect``.
+    process : {"poisson", "bernoulli", "renewal"}
+        The null hypothesis. Poisson and Bernoulli processes are renewal processes, too.
+    of : str
+        What it looks at in a train, in a word.
+    description : str
+        One phrase for tables, plots and files.
+    effect : str
+        What the effect size is, and what it is under the null.
+    function : callable
+        Summary → :class:`Outcome`.
+    """
+
+    name: str
+    process: str
+    of: str
+    description: str
+    effect: str
+    function: Callable[[Summary], Outcome]
+
 
 TESTS = (
     GoodnessOfFit(
@@ -74,7 +110,7 @@ TESTS = (
 
 
 def qvalue(pvalue: np.ndarray) -> np.ndarray:
-    """Return p-values adjusted for their number (Benjamini and Hochberg 1995); NaN is not counted.
+    """Return p-values adjusted for their number (Benjamini and Hochberg 1995). NaN stays NaN, uncounted.
 
     Examples
     --------

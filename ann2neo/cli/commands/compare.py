@@ -41,10 +41,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from ...analysis.comparison import CAVEAT, compare, summarized
+    from ...analysis.caveats import NETWORKS_AND_NEURONS
+    from ...analysis.comparison import compare, summarized
     from ...files.tables import check_can_be_tabled, save_table
     from ...interop.atomic import check_can_be_written
-    from ...plot.figures import comparison, require
+    from ...plot import comparison, require
 
     if args.output is not None:
         require()
@@ -57,7 +58,7 @@ def _compare(args: argparse.Namespace) -> int:
     if len(set(table["bin_size"])) > 1:
         sizes = ", ".join(f"{name} {each.bin_size:g} ms" for name, each in summaries.items())
         print(f"\nthe bins differ in size: {sizes}; choose those of neurons with --bin-size")
-    print(f"\n{textwrap.fill(CAVEAT, 98)}")
+    print(f"\n{textwrap.fill(NETWORKS_AND_NEURONS, 98)}")
     if args.table is not None:
         print("saved as", save_table(table, args.table, overwrite=args.overwrite))
     if args.output is not None:

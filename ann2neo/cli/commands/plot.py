@@ -19,7 +19,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def _plot(args: argparse.Namespace) -> int:
     from ...interop.atomic import check_can_be_written
-    from ...plot.figures import overview, require
+    from ...plot import overview, require
 
     require()
     output = Path(args.output or Path(args.files[0]).with_suffix(".png"))

@@ -57,10 +57,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _study(args: argparse.Namespace) -> int:
-    from ...plot.figures import require
-    from ...study.effect_sizes import verdicts
-    from ...study.report import write_report
-    from ...study.study import Study, run_study
+    from ...plot import require
+    from ...study import Study, run_study, verdicts, write_report
 
     require()
     given: dict[str, Any] = {

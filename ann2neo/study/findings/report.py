@@ -1,4 +1,4 @@
-"""What a study found: effect sizes over seeds, verdicts, figures, and a report in Markdown."""
+"""The report of a study in Markdown, with its tables and figures beside it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..files.tables import save_table
-from .effect_sizes import CELL, INDICATORS, MAIN, SHARED, SURVIVES, Comparison, effects, verdicts
+from ...analysis.caveats import SHUFFLED
+from ...files.tables import save_table
+from ..cells import Results
+from .comparisons import CELL, INDICATORS, MAIN, SHARED, SURVIVES, Comparison
+from .effect_sizes import effects
 from .figures import FIGURES
-from .study import Results
+from .judgement import verdicts
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-CAVEAT = """\
+CAVEAT = f"""\
 Seeds are the sample, never units: units of one network share its weights and the order of the stimuli.
-With {seeds} seeds an interval that leaves 0 out means little by itself; look at how many cells agree. With
-shuffled stimuli a unit's train is exchangeable, so "Bernoulli fits" tests the shuffle; the surrogates,
-independent Bernoulli trains of the same p, show what p alone explains. Class selectivity, and all that is
-sorted by class, needs the true labels. What is found here is of these networks, data and settings."""
+With {{seeds}} seeds an interval that leaves 0 out means little by itself: look at how many cells agree.
+{SHUFFLED} So "Bernoulli fits" tests the shuffle. The surrogates, independent Bernoulli trains of the same p,
+show what p alone explains. Class selectivity needs the true labels, as does all that is sorted by class. What
+is found here holds for these networks, data and settings."""
+
+
+FOUND = ("cells", "training", "indicators", "distributions", "units")
+"""The tables of the results."""
 
 
 def write_report(results: Results, folder: str | os.PathLike[str], *, tables: str = "csv") -> Path:
@@ -31,9 +38,9 @@ def write_report(results: Results, folder: str | os.PathLike[str], *, tables: st
     Parameters
     ----------
     results : Results
-        Of :func:`ann2neo.study.study.run_study`.
+        As :func:`ann2neo.study.run_study` returns them.
     folder : path
-        Where to; files of the same names are replaced.
+        Where to write; files of the same names are replaced.
     tables : {"csv", "parquet"}
         Format of the tables ``cells``, ``training``, ``indicators``, ``distributions``, ``units``,
         ``effects`` and ``verdicts``.
@@ -41,7 +48,7 @@ def write_report(results: Results, folder: str | os.PathLike[str], *, tables: st
     Returns
     -------
     pathlib.Path
-        Of the report.
+        The path of ``report.md``.
 
     Raises
     ------
@@ -50,17 +57,11 @@ def write_report(results: Results, folder: str | os.PathLike[str], *, tables: st
     """
     folder = Path(folder)
     if results.indicators.empty:
-        raise ValueError(f"no cell of the study is done: {_count(results)}")
-    of_network, judged = effects(results), None
+        raise ValueError(f"there is nothing to report, no cell of the study is done: {_count(results)}")
+    of_network = effects(results)
     judged = verdicts(results, of_network)
-    for name, table in {
-        **{
-            name: getattr(results, name)
-            for name in ("cells", "training", "indicators", "distributions", "units")
-        },
-        "effects": of_network,
-        "verdicts": judged,
-    }.items():
+    written = {name: getattr(results, name) for name in FOUND} | {"effects": of_network, "verdicts": judged}
+    for name, table in written.items():
         save_table(table, folder / f"{name}.{tables}", overwrite=True)
     for name, (draw, _) in FIGURES.items():
         draw(results).savefig(folder / name)
@@ -96,8 +97,8 @@ def _text(results: Results, of_network: pd.DataFrame, judged: pd.DataFrame) -> s
         "The whole network at the last look, recorded on training images: means over seeds.",
         *_by_regime(results),
         "## Effects",
-        "Memorizing less generalizing: mean difference and 95 % bootstrap interval over seeds; bold where it "
-        "leaves 0 out.",
+        "Memorizing minus generalizing networks: mean difference and 95 % bootstrap interval over seeds, in "
+        "bold type where it leaves 0 out.",
         _markdown(_wide(of_network)),
         "In the last hidden layer alone:",
         _markdown(_wide(of_last)),
@@ -130,10 +131,9 @@ def _unsettled(results: Results) -> str:
     for row in rows.to_dict("records"):
         why = row.get("error")
         why = f": {why}" if isinstance(why, str) else ""
-        reached = row.get("learned_accuracy")
-        reached = (
-            f" ({reached:.1%} after {row['epochs']:.0f} epochs)" if reached == reached and reached else ""
-        )
+        accuracy = row.get("learned_accuracy")
+        known = accuracy is not None and not np.isnan(accuracy)
+        reached = f" ({accuracy:.1%} after {row['epochs']:.0f} epochs)" if known else ""
         cell = ", ".join(row[name] for name in (*CELL, "regime"))
         lines.append(f"- {cell}, seed {row['seed']}: {row['status']}{reached}{why}")
     return "\n".join(lines)

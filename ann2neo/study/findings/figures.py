@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..plot import figures as plot
-from .effect_sizes import CELL, INDICATORS
-from .regimes import REGIMES
-from .study import Results
+from ... import plot
+from ..cells import Results
+from ..regimes import REGIMES
+from .comparisons import CELL, INDICATORS
 
 if TYPE_CHECKING:
     import pandas as pd
