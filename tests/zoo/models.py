@@ -67,11 +67,11 @@ TRANSFORMER = {
 TEXT = {**TRANSFORMER, "vocab_size": 100, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 VISION = {**TRANSFORMER, "image_size": 16, "patch_size": 8}
 
-NAMED_BY_FUNCTION = "issue 15, item 1: a module of its own that calls an activation is the activation"
-BY_HAND = "issue 15, item 1: an activation written by hand is recorded as its inner factor"
-STOPS = "issue 15, item 8: a glob stops at the first layer that is not batch-first"
-EMPTY_LIST = "issue 15, item 8: a glob stops at an empty ModuleList"
-POOLER = "issue 15, item 6: the pooler has no steps"
+NAMED_BY_FUNCTION = "item 1: a module of its own that calls an activation is the activation"
+BY_HAND = "item 1: an activation written by hand is recorded as its inner factor"
+STOPS = "item 8: a glob stops at the first layer that is not batch-first"
+EMPTY_LIST = "item 8: a glob stops at an empty ModuleList"
+POOLER = "item 6: the pooler has no steps"
 UNLIKE = {"default": NAMED_BY_FUNCTION, "inventory": NAMED_BY_FUNCTION}
 
 
@@ -203,7 +203,7 @@ def mamba():
     "feature_extractor.conv_layers.*.activation",
     "encoder.pos_conv_embed.activation",
     "encoder.layers.*.intermediate_act_fn",
-    pending={**UNLIKE, "glob": "issue 15, item 8: a glob takes the weights of a parametrization"},
+    pending={**UNLIKE, "glob": "item 8: a glob takes the weights of a parametrization"},
 )
 def wav2vec2():
     from transformers import Wav2Vec2Config, Wav2Vec2Model

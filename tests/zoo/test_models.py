@@ -1,14 +1,13 @@
 """Every layer, unit and bin of models of other people, against plain torch hooks."""
 
-import warnings
 from functools import lru_cache
 
-import numpy as np
 import pytest
 
 import ann2neo
 
 from .capture import capture, cut, spikes
+from .checks import check, quiet, recorded, to_come
 from .models import BATCH_SIZE, ZOO
 
 pytestmark = pytest.mark.zoo
@@ -18,37 +17,15 @@ pytestmark = pytest.mark.zoo
 def seen(model):
     """Return a model, its stimuli, and what its modules give."""
     pytest.importorskip(model.library)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the libraries
+    with quiet():
         network, stimuli = model.built()
         return network, stimuli, capture(network, cut(stimuli, BATCH_SIZE))
-
-
-def recorded(*arguments, **more):
-    """Return a recording, and what ann2neo warned of meanwhile."""
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        recording = ann2neo.record(*arguments, batch_size=BATCH_SIZE, **more)
-    return recording, [str(each.message) for each in seen if "not recorded" in str(each.message)]
 
 
 def expected(model, network, fired):
     """Return what is an activation by the code of the model."""
     found = fired.chosen(model.activations)
     return found | (model.functions(fired.values, network) if model.functions else {})
-
-
-def check(recording, activations, n_bin_dims=1, in_order=True):
-    """Assert that a recording has these layers, and every unit and bin of them."""
-    assert sorted(recording.layers) == sorted(activations)
-    assert not in_order or recording.layers == list(activations)
-    for layer, activation in activations.items():
-        np.testing.assert_array_equal(recording.raster(layer), spikes(activation, n_bin_dims), layer)
-
-
-def to_come(reason):
-    """Mark a test of what is right but not there yet: it fails now, and must be turned on when it passes."""
-    return pytest.mark.xfail(strict=True, reason=reason, raises=(AssertionError, ValueError))
 
 
 def of_each(check_name, models=ZOO):
