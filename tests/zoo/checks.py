@@ -20,6 +20,13 @@ def quiet():
         yield
 
 
+def built(library, build, *arguments):
+    """Return what a builder builds, or skip the test where its library is not installed."""
+    pytest.importorskip(library)
+    with quiet():
+        return build(*arguments)
+
+
 def recorded(*arguments, **more):
     """Return a recording, and what ann2neo said it left out."""
     with warnings.catch_warnings(record=True) as seen:

@@ -3,42 +3,20 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import ann2neo
 
 from .capture import capture
-from .checks import check, quiet, recorded, to_come
+from .checks import built, check, recorded, to_come
+from .special import N_NODES, OF_NODES, classifier, graph, of_nodes
 
 pytestmark = pytest.mark.zoo
 
-N_NODES = 50
-BY_NAME = {
-    "GCN": ("act",),
-    "GAT": ("act",),
-    "GIN": ("act", "convs.*.nn.act"),
-    "GraphSAGE": ("act",),
-}
 
-
-def graph():
-    torch.manual_seed(1)
-    return {"x": torch.randn(N_NODES, 16), "edge_index": torch.randint(N_NODES, (2, 200))}
-
-
-def of_kind(kind):
-    pytest.importorskip("torch_geometric")
-    with quiet():
-        from torch_geometric.nn import models
-
-        torch.manual_seed(0)
-        return getattr(models, kind)(16, 32, 3)
-
-
-@pytest.mark.parametrize("kind", BY_NAME)
+@pytest.mark.parametrize("kind", OF_NODES)
 def test_nodes_are_bins(kind):
-    network, nodes = of_kind(kind), graph()
-    activations = capture(network, [(nodes, N_NODES)]).chosen(BY_NAME[kind])
+    network, nodes = built("torch_geometric", of_nodes, kind), graph()
+    activations = capture(network, [(nodes, N_NODES)]).chosen(OF_NODES[kind])
     assert len(activations) >= 2
     recording, _ = recorded(network, nodes, list(activations), batch_size=1000)
     check(recording, activations)
@@ -53,12 +31,12 @@ def test_nodes_are_bins(kind):
             if kind == "GraphSAGE"
             else [],
         )
-        for kind in BY_NAME
+        for kind in OF_NODES
     ],
 )
 def test_by_default_the_activations_of_nodes_are_recorded(kind):
-    network, nodes = of_kind(kind), graph()
-    activations = capture(network, [(nodes, N_NODES)]).chosen(BY_NAME[kind])
+    network, nodes = built("torch_geometric", of_nodes, kind), graph()
+    activations = capture(network, [(nodes, N_NODES)]).chosen(OF_NODES[kind])
     recording, warned = recorded(network, nodes, batch_size=1000)
     check(recording, activations)
     # what GAT computes of each edge is no node
@@ -66,11 +44,11 @@ def test_by_default_the_activations_of_nodes_are_recorded(kind):
     assert all("leaky_relu" in each for each in warned)
 
 
-@pytest.mark.parametrize("kind", BY_NAME)
+@pytest.mark.parametrize("kind", OF_NODES)
 @to_come("item 16: more than batch_size nodes are cut", RuntimeError, IndexError)
 def test_a_graph_is_not_cut(kind):
-    network, nodes = of_kind(kind), graph()
-    activations = capture(network, [(nodes, N_NODES)]).chosen(BY_NAME[kind])
+    network, nodes = built("torch_geometric", of_nodes, kind), graph()
+    activations = capture(network, [(nodes, N_NODES)]).chosen(OF_NODES[kind])
     recording, _ = recorded(network, nodes, list(activations), batch_size=20)
     check(recording, activations)
 
@@ -78,9 +56,9 @@ def test_a_graph_is_not_cut(kind):
 @to_come("item 16: a graph is cut without a word where its edges allow it")
 def test_a_graph_whose_edges_allow_it_is_not_cut_either():
     """Nodes past the first 20 have no edges, so that a cut raises nothing."""
-    network, nodes = of_kind("GCN"), graph()
+    network, nodes = built("torch_geometric", of_nodes, "GCN"), graph()
     nodes["edge_index"] = nodes["edge_index"] % 20
-    activations = capture(network, [(nodes, N_NODES)]).chosen(BY_NAME["GCN"])
+    activations = capture(network, [(nodes, N_NODES)]).chosen(OF_NODES["GCN"])
     recording, _ = recorded(network, nodes, list(activations), batch_size=25)
     check(recording, activations)
 
@@ -88,39 +66,11 @@ def test_a_graph_whose_edges_allow_it_is_not_cut_either():
 # -- graph classification ----------------------------------------------------------------------------
 
 
-class Classifier(nn.Module):
-    """As the tutorials of PyTorch Geometric write it."""
-
-    def __init__(self):
-        super().__init__()
-        from torch_geometric.nn import GCNConv
-
-        self.conv1, self.conv2 = GCNConv(16, 12), GCNConv(12, 12)
-        self.act, self.head, self.decision = nn.ReLU(), nn.Linear(12, 5), nn.Tanh()
-
-    def forward(self, x, edge_index, batch):
-        from torch_geometric.nn import global_mean_pool
-
-        x = self.act(self.conv1(x, edge_index))
-        x = self.act(self.conv2(x, edge_index))
-        return self.decision(self.head(global_mean_pool(x, batch)))
-
-
 @pytest.fixture
 def classified():
-    """Return a classifier, batches of graphs, and what its activation gives for every node."""
-    pytest.importorskip("torch_geometric")
-    with quiet():
-        from torch_geometric.data import Batch, Data
-
-        torch.manual_seed(0)
-        graphs = [
-            Data(x=torch.randn(n, 16), edge_index=torch.randint(n, (2, 3 * n))) for n in range(4, 4 + 9)
-        ]
-        batches = [Batch.from_data_list(graphs[:4]), Batch.from_data_list(graphs[4:])]
-        model = Classifier().eval()
-    shown = [({"x": b.x, "edge_index": b.edge_index, "batch": b.batch}, len(b.x)) for b in batches]
-    return model, shown, capture(model, shown).chosen(["act"]), np.arange(4, 4 + 9)
+    """Return a classifier, batches, what its activation gives for every node, and the nodes of each graph."""
+    model, shown, n_nodes = built("torch_geometric", classifier)
+    return model, shown, capture(model, shown).chosen(["act"]), n_nodes
 
 
 def test_nodes_of_batches_of_graphs_are_bins(classified):

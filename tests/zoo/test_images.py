@@ -6,16 +6,22 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from torch import nn
-from torch.nn import functional
 
 import ann2neo
 
+from . import special
 from .capture import capture, cut, first_tensor, spikes
-from .checks import check, quiet, recorded, to_come
+from .checks import built, check, quiet, recorded, to_come
 from .models import BATCH_SIZE, N_STIMULI, ZOO, images
+from .special import OF_FRAMES, OF_IMAGES
 
 pytestmark = pytest.mark.zoo
+
+
+def of_zoo(library, name):
+    """Return a model of the zoo and its stimuli."""
+    model = next(each for each in ZOO if (each.library, each.name) == (library, name))
+    return built(library, model.built)
 
 
 # -- channel, y and x --------------------------------------------------------------------------------
@@ -33,9 +39,7 @@ CHANNELS_LAST = {
 
 @pytest.fixture(params=CHANNELS_LAST, ids=" ".join)
 def channels_last(request):
-    pytest.importorskip(request.param[0])
-    with quiet():
-        model, stimuli = next(each for each in ZOO if (each.library, each.name) == request.param).built()
+    model, stimuli = of_zoo(*request.param)
     layer = CHANNELS_LAST[request.param]
     height, width, n_channels = capture(model, cut(stimuli, N_STIMULI)).values[layer].shape[1:]
     assert height == width < n_channels
@@ -60,13 +64,11 @@ def test_the_user_can_tell_where_the_channels_are(channels_last):
 
 
 @pytest.mark.parametrize(
-    ("name", "layer"), [("EfficientNet-B0", "bn1.act"), ("ResNet-18", "relu")], ids=["timm", "tv"]
+    ("library", "name", "layer"),
+    [("timm", "EfficientNet-B0", "bn1.act"), ("torchvision", "ResNet-18", "relu")],
 )
-def test_coordinates_of_channels_first_are_right(name, layer):
-    model = next(each for each in ZOO if each.name == name)
-    pytest.importorskip(model.library)
-    with quiet():
-        network, stimuli = model.built()
+def test_coordinates_of_channels_first_are_right(library, name, layer):
+    network, stimuli = of_zoo(library, name)
     shape = capture(network, cut(stimuli, N_STIMULI)).values[layer].shape[1:]
     units = recorded(network, stimuli, layer)[0].units
     channel, y, x = np.unravel_index(np.arange(len(units)), shape)
@@ -76,37 +78,10 @@ def test_coordinates_of_channels_first_are_right(name, layer):
 # -- detection ---------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def detector():
-    from torchvision.models.detection import FasterRCNN
-    from torchvision.models.detection.rpn import AnchorGenerator
-
-    torch.manual_seed(0)
-    backbone = nn.Sequential(nn.Conv2d(3, 16, 3, 4, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, 2, 1), nn.ReLU())
-    backbone.out_channels = 16
-    return FasterRCNN(
-        backbone,
-        num_classes=3,
-        min_size=64,
-        max_size=64,
-        rpn_anchor_generator=AnchorGenerator(((16, 32),), ((0.5, 1.0),)),
-        box_roi_pool=torchvision.ops.MultiScaleRoIAlign(["0"], 3, 2),
-        rpn_post_nms_top_n_test=10,
-        box_detections_per_img=5,
-    )
-
-
-OF_IMAGES = ("backbone.1", "backbone.3", "rpn.head.conv.0.1")
-
-
-def lists_of_images():
-    return [list(batch) for batch in torch.rand(N_STIMULI, 3, 64, 64).split(BATCH_SIZE)]
-
-
 @pytest.mark.parametrize("layers", [None, list(OF_IMAGES)], ids=["default", "named"])
 @to_come("item 16: lists of images are refused", TypeError)
-def test_lists_of_images_are_stimuli(detector, layers):
-    batches = lists_of_images()
+def test_lists_of_images_are_stimuli(layers):
+    detector, batches = special.detector(), special.lists_of_images(BATCH_SIZE)
     activations = capture(detector, [(batch, len(batch)) for batch in batches]).chosen(OF_IMAGES)
     recording, warned = recorded(detector, batches, layers)
     for layer, activation in activations.items():
@@ -118,8 +93,8 @@ def test_lists_of_images_are_stimuli(detector, layers):
 
 
 @to_come("item 16: proposals end the pass")
-def test_a_probe_leaves_proposals_out(detector):
-    batches = lists_of_images()
+def test_a_probe_leaves_proposals_out():
+    detector, batches = special.detector(), special.lists_of_images(BATCH_SIZE)
     activations = capture(detector, [(batch, len(batch)) for batch in batches]).chosen(OF_IMAGES)
     with ann2neo.Probe(detector) as probe, torch.no_grad(), quiet():
         for batch in batches:
@@ -128,33 +103,14 @@ def test_a_probe_leaves_proposals_out(detector):
         np.testing.assert_array_equal(probe.recording.raster(layer), spikes(activation), layer)
 
 
-# -- films: a network for images on every frame, then one for sequences ------------------------------
-
-
-class Film(nn.Module):
-    """As tutorials on films write it."""
-
-    def __init__(self):
-        super().__init__()
-        self.frames = torchvision.models.squeezenet1_1(num_classes=10).features[:4]
-        self.sequence = nn.GRU(128 * 7 * 7, 9, batch_first=True)
-        self.head = nn.Linear(9, 4)
-
-    def forward(self, film):
-        n_films, n_frames = film.shape[:2]
-        maps = self.frames(film.flatten(0, 1))
-        states, _ = self.sequence(maps.reshape(n_films, n_frames, -1))
-        return functional.relu(self.head(states))
-
-
-OF_FRAMES = ("frames.1", "frames.3.*activation")
+# -- films -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("named", [False, True], ids=["default", "named"])
 @to_come("item 25: frames are not known as steps", ann2neo.RecordingError)
 def test_frames_are_steps(named):
     torch.manual_seed(0)
-    film, stimuli = Film(), torch.randn(N_STIMULI, 6, 3, 32, 32)
+    film, stimuli = special.Film(), torch.randn(N_STIMULI, 6, 3, 32, 32)
     fired = {}
     handles = [
         module.register_forward_hook(
@@ -193,8 +149,7 @@ GLOBS = {
     [pytest.param(glob, marks=to_come(why) if why else []) for glob, why in GLOBS.items()],
 )
 def test_a_glob_finds_the_functions_that_it_matches(glob):
-    with quiet():
-        model, stimuli = next(each for each in ZOO if each.name == "GoogLeNet").built()
+    model, stimuli = of_zoo("torchvision", "GoogLeNet")
     names = ann2neo.layers(model, stimuli).query("by_default").layer
     wanted = [name for name in names if fnmatchcase(name, glob)]
     assert wanted
@@ -209,12 +164,10 @@ def test_a_glob_finds_the_functions_that_it_matches(glob):
     ["SE-ResNet-18", pytest.param("MobileNetV3", marks=to_come("item 7: gates are taken for units"))],
 )
 def test_gates_are_not_pruned(name):
-    pytest.importorskip("timm")
     from ann2neo.pruning import prunable
 
-    with quiet():
-        model, stimuli = next(each for each in ZOO if each.name == name).built()
-        found = [each.layer for each in prunable(model.eval(), stimuli[:1])]
+    model, stimuli = of_zoo("timm", name)
+    found = [each.layer for each in prunable(model.eval(), stimuli[:1])]
     assert found
     assert not [layer for layer in found if "gate" in layer]
 

@@ -7,7 +7,7 @@ import pytest
 import ann2neo
 
 from .capture import capture, cut, spikes
-from .checks import check, quiet, recorded, to_come
+from .checks import built, check, quiet, recorded, to_come
 from .models import BATCH_SIZE, ZOO
 
 pytestmark = pytest.mark.zoo
@@ -16,9 +16,8 @@ pytestmark = pytest.mark.zoo
 @lru_cache(None)
 def seen(model):
     """Return a model, its stimuli, and what its modules give."""
-    pytest.importorskip(model.library)
+    network, stimuli = built(model.library, model.built)
     with quiet():
-        network, stimuli = model.built()
         return network, stimuli, capture(network, cut(stimuli, BATCH_SIZE))
 
 

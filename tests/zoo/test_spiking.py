@@ -3,68 +3,22 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import ann2neo
 
+from . import special
 from .capture import first_tensor
-from .checks import check, quiet, recorded, to_come
+from .checks import built, check, recorded, to_come
 from .models import N_STIMULI
+from .special import N_STEPS, Loop, currents
 
 pytestmark = pytest.mark.zoo
 
-N_STEPS = 20
 BATCH_SIZE = 6
 """Batches of one size, so that what one leaves would fit the next."""
 NEURONS = ("1", "3")
-
-
-def inputs():
-    """Return (n_stimuli, n_steps, 6), strong enough for spikes."""
-    torch.manual_seed(1)
-    return 4 * torch.rand(N_STIMULI, N_STEPS, 6)
-
-
-def _scaled(network):
-    """Give a network weights that make it spike, always the same."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.copy_(3 * torch.rand(parameter.shape, generator=generator) - 1)
-    return network
-
-
-class Loop(nn.Module):
-    """A loop over the steps of (stimuli, steps, units) inside the model, without a reset."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, x):
-        return torch.stack([self.network(step) for step in x.unbind(1)], 1)
-
-
-def _spikingjelly():
-    pytest.importorskip("spikingjelly")
-    with quiet():
-        from spikingjelly.activation_based import functional, neuron
-
-        network = nn.Sequential(nn.Linear(6, 8), neuron.LIFNode(), nn.Linear(8, 3), neuron.IFNode())
-    return _scaled(network), lambda: functional.reset_net(network), lambda: [network[1].v, network[3].v]
-
-
-def _snntorch():
-    snntorch = pytest.importorskip("snntorch")
-    from snntorch import utils
-
-    network = nn.Sequential(
-        nn.Linear(6, 8),
-        snntorch.Leaky(beta=0.9, init_hidden=True),
-        nn.Linear(8, 3),
-        snntorch.Leaky(beta=0.9, init_hidden=True),
-    )
-    return _scaled(network), lambda: utils.reset(network), lambda: [network[1].mem, network[3].mem]
+FOR_ONE_STEP = {"snntorch": special.snntorch, "spikingjelly": special.spikingjelly}
+FOR_ALL_STEPS = {"norse": special.norse_of_steps, "spikingjelly": special.spikingjelly_of_steps}
 
 
 def spikes_in_steps(network, step, n_steps):
@@ -96,30 +50,22 @@ def by_batch(network, reset, x):
     return {name: torch.cat([part[name] for part in parts]) for name in NEURONS}
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(_snntorch, id="snntorch"),
-        pytest.param(_spikingjelly, id="spikingjelly"),
-    ]
-)
+@pytest.fixture(params=FOR_ONE_STEP)
 def stateful(request):
     """Return a network for one step, its reset, and its state."""
-    return request.param()
+    return built(request.param, FOR_ONE_STEP[request.param])
 
 
 # -- found by default, reset, and left as they were --------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "build",
-    [
-        pytest.param(_snntorch, id="snntorch"),
-        pytest.param(_spikingjelly, id="spikingjelly", marks=to_come("item 14: its neurons are not found")),
-    ],
+    "library",
+    ["snntorch", pytest.param("spikingjelly", marks=to_come("item 14: its neurons are not found"))],
 )
-def test_neurons_are_found(build):
-    network, reset, _ = build()
-    x = inputs()[:BATCH_SIZE]
+def test_neurons_are_found(library):
+    network, reset, _ = built(library, FOR_ONE_STEP[library])
+    x = currents()[:BATCH_SIZE]
     expected = by_batch(network, reset, x)
     recording, _ = recorded(Loop(network), x, time_dim="calls")
     check(recording, {f"network.{name}": value for name, value in expected.items()}, n_bin_dims=2)
@@ -128,9 +74,9 @@ def test_neurons_are_found(build):
 @to_come("item 14: a batch starts from the state that the last one left", ann2neo.RecordingError)
 def test_each_batch_starts_anew(stateful):
     network, reset, _ = stateful
-    expected = by_batch(network, reset, inputs())
+    expected = by_batch(network, reset, currents())
     recording, _ = recorded(
-        Loop(network), inputs(), ["network.1", "network.3"], time_dim="calls", batch_size=BATCH_SIZE
+        Loop(network), currents(), ["network.1", "network.3"], time_dim="calls", batch_size=BATCH_SIZE
     )
     check(recording, {f"network.{name}": value for name, value in expected.items()}, n_bin_dims=2)
 
@@ -140,36 +86,13 @@ def test_the_state_is_as_it_was(stateful):
     network, reset, state = stateful
     reset()
     with torch.no_grad():
-        network(inputs()[:3, 0])  # three stimuli of the user's own
+        network(currents()[:3, 0])  # three stimuli of the user's own
     before = [value.clone() for value in state()]
-    recorded(Loop(network), inputs()[:BATCH_SIZE], ["network.1", "network.3"], time_dim="calls")
+    recorded(Loop(network), currents()[:BATCH_SIZE], ["network.1", "network.3"], time_dim="calls")
     assert all(torch.equal(value, was) for value, was in zip(state(), before, strict=True))
 
 
 # -- steps first -------------------------------------------------------------------------------------
-
-
-def _norse():
-    norse = pytest.importorskip("norse")
-    with quiet():
-        import norse.torch
-
-        network = norse.torch.SequentialState(
-            nn.Linear(6, 8), norse.torch.LIF(), nn.Linear(8, 3), norse.torch.LIF()
-        )
-    return _scaled(network)
-
-
-def _spikingjelly_steps():
-    pytest.importorskip("spikingjelly")
-    with quiet():
-        from spikingjelly.activation_based import functional, layer, neuron
-
-        network = nn.Sequential(
-            layer.Linear(6, 8), neuron.LIFNode(), layer.Linear(8, 3), neuron.IFNode(v_threshold=0.5)
-        )
-        functional.set_step_mode(network, "m")
-    return _scaled(network)
 
 
 def of_steps_first(network, x):
@@ -190,27 +113,29 @@ def of_steps_first(network, x):
     return found
 
 
-@pytest.mark.parametrize("build", [_norse, _spikingjelly_steps], ids=["norse", "spikingjelly"])
+@pytest.mark.parametrize("library", FOR_ALL_STEPS)
 @to_come("item 14: neurons of norse and spikingjelly are not found")
-def test_neurons_that_take_all_steps_are_found(build):
-    x = inputs().transpose(0, 1)
-    expected = of_steps_first(build(), x)
-    recording, _ = recorded(build(), x, time_dim=0, batch_size=1000)
+def test_neurons_that_take_all_steps_are_found(library):
+    x = currents().transpose(0, 1)
+    expected = of_steps_first(built(library, FOR_ALL_STEPS[library]), x)
+    recording, _ = recorded(built(library, FOR_ALL_STEPS[library]), x, time_dim=0, batch_size=1000)
     check(recording, expected, n_bin_dims=2)
 
 
-@pytest.mark.parametrize("build", [_norse, _spikingjelly_steps], ids=["norse", "spikingjelly"])
-def test_neurons_that_take_all_steps_are_recorded_by_name(build):
-    x = inputs().transpose(0, 1)
-    expected = of_steps_first(build(), x)
-    recording, _ = recorded(build(), x, list(NEURONS), time_dim=0, batch_size=1000)
+@pytest.mark.parametrize("library", FOR_ALL_STEPS)
+def test_neurons_that_take_all_steps_are_recorded_by_name(library):
+    x = currents().transpose(0, 1)
+    expected = of_steps_first(built(library, FOR_ALL_STEPS[library]), x)
+    recording, _ = recorded(
+        built(library, FOR_ALL_STEPS[library]), x, list(NEURONS), time_dim=0, batch_size=1000
+    )
     check(recording, expected, n_bin_dims=2)
     np.testing.assert_array_equal(recording.stimuli.onsets, N_STEPS * np.arange(N_STIMULI))
 
 
 @to_come("item 2: batches are cut along the steps")
 def test_batches_are_cut_along_the_stimuli():
-    network, x = _norse(), inputs().transpose(0, 1)
+    network, x = built("norse", special.norse_of_steps), currents().transpose(0, 1)
     expected = of_steps_first(network, x)
     recording, _ = recorded(network, x, list(NEURONS), time_dim=0, batch_size=BATCH_SIZE)
     assert len(recording.stimuli.onsets) == N_STIMULI
@@ -219,7 +144,7 @@ def test_batches_are_cut_along_the_stimuli():
 
 @to_come("item 2: a label is asked for each step")
 def test_labels_are_one_a_stimulus():
-    network, x = _norse(), inputs().transpose(0, 1)
+    network, x = built("norse", special.norse_of_steps), currents().transpose(0, 1)
     labels = np.arange(N_STIMULI) % 3
     recording, _ = recorded(network, x, list(NEURONS), time_dim=0, labels=labels, batch_size=1000)
     np.testing.assert_array_equal(recording.stimuli.labels, labels)
@@ -231,7 +156,7 @@ def test_labels_are_one_a_stimulus():
 @to_come("item 4: each pass is taken for new stimuli", AttributeError)
 def test_passes_can_be_steps_of_the_same_stimuli(stateful):
     network, reset, _ = stateful
-    x = inputs()
+    x = currents()
     expected = by_batch(network, reset, x)
     with ann2neo.Probe(network, list(NEURONS)) as probe, torch.no_grad():
         for batch in x.split(BATCH_SIZE):
@@ -245,15 +170,8 @@ def test_passes_can_be_steps_of_the_same_stimuli(stateful):
 
 @to_come("item 4: each pass is taken for new stimuli", AttributeError)
 def test_passes_of_a_network_that_is_given_its_state_can_be_steps():
-    norse = pytest.importorskip("norse")
-    with quiet():
-        import norse.torch
-
-        network = norse.torch.SequentialState(
-            nn.Linear(6, 8), norse.torch.LIFCell(), nn.Linear(8, 3), norse.torch.LIFCell()
-        )
-    _scaled(network)
-    x, state = inputs(), None
+    network = built("norse", special.norse)
+    x, state = currents(), None
 
     def step(t):
         nonlocal state
@@ -276,6 +194,6 @@ def show_often(network, x):
 def test_the_same_batch_shown_several_times_is_warned_of(stateful):
     network, reset, _ = stateful
     reset()
-    x = inputs()[:, 0]
+    x = currents()[:, 0]
     with ann2neo.Probe(network, list(NEURONS)), torch.no_grad(), pytest.warns(UserWarning, match="same"):
         show_often(network, x)

@@ -7,8 +7,9 @@ import torch
 import ann2neo
 
 from .capture import capture, cut
-from .checks import check, quiet, recorded, to_come
+from .checks import built, check, quiet, recorded, to_come
 from .models import BATCH_SIZE, N_STIMULI, TEXT, TRANSFORMER, tokens
+from .special import EXPERTS, of_experts
 
 pytestmark = pytest.mark.zoo
 transformers = pytest.importorskip("transformers")
@@ -141,19 +142,10 @@ def test_generation_takes_each_token_once(use_cache):
 # -- experts -----------------------------------------------------------------------------------------
 
 
-EXPERTS = {
-    "Mixtral": {"num_key_value_heads": 2, "num_local_experts": 4},
-    "Olmoe": {"num_experts": 4, "num_experts_per_tok": 2},
-}
-
-
 @pytest.mark.parametrize("kind", EXPERTS)
 @to_come("item 13: the layer that was skipped is not named")
 def test_experts_are_refused_with_the_reason(kind):
-    torch.manual_seed(0)
-    with quiet():
-        config = getattr(transformers, f"{kind}Config")(**TEXT, **EXPERTS[kind])
-        model = getattr(transformers, f"{kind}Model")(config)
+    model = built("transformers", of_experts, kind)
     with pytest.raises(ValueError, match=r"experts\.act_fn.*first dimension"):
         ann2neo.record(model, tokens())
 
