@@ -1,0 +1,101 @@
+"""Graphs: the bins are nodes, the stimuli graphs, and a graph is never cut."""
+
+import numpy as np
+import pytest
+import torch
+
+import ann2neo
+
+from .capture import capture
+from .checks import built, check, recorded, to_come
+from .special import N_NODES, OF_NODES, classifier, graph, of_nodes
+
+pytestmark = pytest.mark.zoo
+
+
+@pytest.mark.parametrize("kind", OF_NODES)
+def test_nodes_are_bins(kind):
+    network, nodes = built("torch_geometric", of_nodes, kind), graph()
+    activations = capture(network, [(nodes, N_NODES)]).chosen(OF_NODES[kind])
+    assert len(activations) >= 2
+    recording, _ = recorded(network, nodes, list(activations), batch_size=1000)
+    check(recording, activations)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(
+            kind,
+            marks=to_come("item 11: a clamp of the number of neighbours is recorded")
+            if kind == "GraphSAGE"
+            else [],
+        )
+        for kind in OF_NODES
+    ],
+)
+def test_by_default_the_activations_of_nodes_are_recorded(kind):
+    network, nodes = built("torch_geometric", of_nodes, kind), graph()
+    activations = capture(network, [(nodes, N_NODES)]).chosen(OF_NODES[kind])
+    recording, warned = recorded(network, nodes, batch_size=1000)
+    check(recording, activations)
+    # what GAT computes of each edge is no node
+    assert len(warned) == (kind == "GAT")
+    assert all("leaky_relu" in each for each in warned)
+
+
+@pytest.mark.parametrize("kind", OF_NODES)
+@to_come("item 16: more than batch_size nodes are cut", RuntimeError, IndexError)
+def test_a_graph_is_not_cut(kind):
+    network, nodes = built("torch_geometric", of_nodes, kind), graph()
+    activations = capture(network, [(nodes, N_NODES)]).chosen(OF_NODES[kind])
+    recording, _ = recorded(network, nodes, list(activations), batch_size=20)
+    check(recording, activations)
+
+
+@to_come("item 16: a graph is cut without a word where its edges allow it")
+def test_a_graph_whose_edges_allow_it_is_not_cut_either():
+    """Nodes past the first 20 have no edges, so that a cut raises nothing."""
+    network, nodes = built("torch_geometric", of_nodes, "GCN"), graph()
+    nodes["edge_index"] = nodes["edge_index"] % 20
+    activations = capture(network, [(nodes, N_NODES)]).chosen(OF_NODES["GCN"])
+    recording, _ = recorded(network, nodes, list(activations), batch_size=25)
+    check(recording, activations)
+
+
+# -- graph classification ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def classified():
+    """Return a classifier, batches, what its activation gives for every node, and the nodes of each graph."""
+    model, shown, n_nodes = built("torch_geometric", classifier)
+    return model, shown, capture(model, shown).chosen(["act"]), n_nodes
+
+
+def test_nodes_of_batches_of_graphs_are_bins(classified):
+    model, shown, activations, _ = classified
+    with ann2neo.Probe(model, "act") as probe, torch.no_grad():
+        for arguments, _ in shown:
+            model(**arguments)
+    check(probe.recording, activations)
+
+
+@to_come("item 16: each node is taken for a stimulus")
+def test_stimuli_are_graphs(classified):
+    model, shown, activations, n_nodes = classified
+    with ann2neo.Probe(model, "act") as probe, torch.no_grad():
+        for arguments, _ in shown:
+            model(**arguments)
+    check(probe.recording, activations)
+    np.testing.assert_array_equal(probe.recording.stimuli.onsets, np.cumsum(n_nodes) - n_nodes)
+
+
+@to_come("item 16: what is computed of each graph ends the pass")
+def test_what_is_computed_of_each_graph_is_left_out(classified):
+    model, shown, activations, _ = classified
+    with ann2neo.Probe(model) as probe, torch.no_grad():
+        with pytest.warns(UserWarning, match="decision"):
+            model(**shown[0][0])
+        model(**shown[1][0])
+    check(probe.recording, activations)
