@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..recording.nan import nan_error
 from ..recording.units import Layer
 from .kernels.windows import Layout
 from .layer_sums import LayerSums, sample
@@ -156,11 +157,7 @@ class NetworkSums:
         for name, (n_nan, first) in zip(received, together.tolist(), strict=True):
             if n_nan and not allow_nan:
                 row, place = divmod(first, self.layers[name].n_units)
-                raise ValueError(
-                    f"layer {name!r} gives NaN for {self._where(row)}, unit "
-                    f"{self.layers[name].unit_at(place)}: repair the model or its input, or go "
-                    "on with allow_nan=True (on the command line --allow-nan), which counts NaN as no spike"
-                )
+                raise nan_error(name, self.layers[name].unit_at(place), self._where(row))
         return int(together[:, 0].sum())
 
     def _where(self, row: int) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 
-from ..recording.by_layer import rule_of
+from ..recording.by_layer import value_for
 from ..recording.threshold import values_for
 from ..recording.time import PseudoTime, milliseconds
 from ..recording.units import Layer, unit_table
@@ -190,7 +190,7 @@ class Summary(SummaryHandover):
             shape = tuple(activation.shape[1:]) or (1,)
             units = np.arange(int(np.prod(shape)))
             if known is None:
-                values = values_for(rule_of(threshold, name), name, shape, units)
+                values = values_for(value_for("threshold", threshold, name), name, shape, units)
             else:
                 values = known.threshold
             self.receive(Layer(name, (), shape, units), activation.reshape(-1, *shape), values)

@@ -21,21 +21,17 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "what does not fit goes to a file",
     )
     parser.add_argument("--spill-to", metavar="FOLDER", help="folder of that file (default: as the output)")
-    parser.add_argument(
-        "--keep-spill", action="store_true", help="leave its rasters in FOLDER, one LAYER.npy each"
-    )
     overwrite_option(parser)
 
 
 def _record(args: argparse.Namespace) -> int:
     from ...files.save_load import check_can_be_saved, save
-    from ...model.probe import RecordingError
+    from ...model.partial import RecordingError
     from ...model.recorder import record
 
     check_can_be_saved(args.output, overwrite=args.overwrite)
-    for option, given in (("--spill-to", args.spill_to), ("--keep-spill", args.keep_spill)):
-        if given and args.memory is None:
-            raise ValueError(f"{option} is for spikes that exceed --memory: give --memory, too")
+    if args.spill_to is not None and args.memory is None:
+        raise ValueError("--spill-to is for spikes that exceed --memory: give --memory, too")
     threshold = read_threshold(args.threshold)
     model, prepare = load_network(args)
     stimuli, calibration = load_stimuli(args, prepare, threshold)
@@ -60,7 +56,6 @@ def _record(args: argparse.Namespace) -> int:
             allow_nan=args.allow_nan,
             memory=args.memory,
             spill_to=args.spill_to or Path(args.output).parent,
-            keep_spill=args.keep_spill,
             annotations=origin(args, stimuli),
         )
     except RecordingError as error:
