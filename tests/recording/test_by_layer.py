@@ -97,7 +97,7 @@ def test_a_recording_is_parted_alike(units):
     }
     assert recording.select(units={"f*": 1, "*": 0}).rasters["fc"].units.tolist() == [1]
     # what is asked of layers that are not chosen does not matter
-    few = Recording({"conv": SpikeRaster.from_dense(np.eye(1)), "fc": raster})
+    few = Recording({"conv": SpikeRaster.from_dense(np.ones((1, 3))), "fc": raster})
     assert few.select(layers="fc", units={"*": 2}).rasters["fc"].units.tolist() == [2]
 
 
