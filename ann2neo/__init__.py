@@ -3,11 +3,13 @@
 from .analysis.comparison import compare
 from .analysis.poisson import PoissonFit
 from .files.save_load import load, save
+from .model.calibration import calibrate
 from .model.inventory import layers
 from .model.monitor import Monitor
-from .model.probe import Probe, RecordingError
-from .model.recorder import calibrate, record
-from .model.summarizer import SummaryError, summarize
+from .model.partial import RecordingError, SummaryError
+from .model.probe import Probe
+from .model.recorder import record
+from .model.summarizer import summarize
 from .recording.raster import SpikeRaster
 from .recording.recording import Recording
 from .recording.stimuli import Stimuli

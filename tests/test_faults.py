@@ -30,7 +30,7 @@ from ann2neo.cli import main
 from ann2neo.files.save_load import SUFFIXES, load, save
 from ann2neo.files.seal import fingerprint
 from ann2neo.interop.description import NOTES
-from ann2neo.model.probe import RecordingError
+from ann2neo.model.partial import RecordingError
 from ann2neo.model.recorder import record
 from ann2neo.recording import spill
 from ann2neo.recording.raster import SpikeRaster

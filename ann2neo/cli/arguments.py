@@ -229,9 +229,6 @@ def _record_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spill-to", metavar="FOLDER", help="where that file is (default: the folder of the output)"
     )
-    parser.add_argument(
-        "--keep-spill", action="store_true", help="leave its rasters in FOLDER, one LAYER.npy each"
-    )
     _overwrite_argument(parser)
     parser.set_defaults(**DEFAULTS)
 

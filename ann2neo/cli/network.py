@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 def _record(args: argparse.Namespace) -> int:
     from ..files.save_load import check_can_be_saved, save
-    from ..model.probe import RecordingError
+    from ..model.partial import RecordingError
     from ..model.recorder import record
 
     check_can_be_saved(args.output, overwrite=args.overwrite)
     if args.memory is None:
-        _refuse(args, ("spill_to", "keep_spill"), "is for what exceeds --memory: give that, too")
+        _refuse(args, ["spill_to"], "is for what exceeds --memory: give that, too")
     threshold = _threshold(args.threshold)
     model, prepare = _model(args)
     stimuli, calibration = _stimuli(args, prepare, by_rule=not isinstance(threshold, float))
@@ -50,7 +50,6 @@ def _record(args: argparse.Namespace) -> int:
             allow_nan=args.allow_nan,
             memory=args.memory,
             spill_to=args.spill_to or Path(args.output).parent,
-            keep_spill=args.keep_spill,
             annotations=_origin(args, stimuli),
         )
     except RecordingError as error:

@@ -87,7 +87,8 @@ def _summarize_model(args: argparse.Namespace) -> int:
 
 def _summarize_part(args: argparse.Namespace, process: Process) -> tuple[Summary | None, int]:
     """Return the summary of the stimuli that are this process's to show, and the exit status."""
-    from ..model.summarizer import SummaryError, summarize
+    from ..model.partial import SummaryError
+    from ..model.summarizer import summarize
     from ..summary.parts import stretch
 
     part, n_parts = _part(args, process)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..recording.annotations import as_json
 from ..recording.raster import spike_bins
-from ..recording.recording import Recording, as_json
+from ..recording.recording import Recording
 from .extras import needed
 
 if TYPE_CHECKING:

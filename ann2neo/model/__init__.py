@@ -1,10 +1,12 @@
 """A live network: stimuli go in, and what its units fire is recorded, summarized or followed."""
 
+from .calibration import calibrate
 from .inventory import layers
 from .monitor import Monitor
-from .probe import Probe, RecordingError
-from .recorder import calibrate, record
-from .summarizer import SummaryError, summarize
+from .partial import RecordingError, SummaryError
+from .probe import Probe
+from .recorder import record
+from .summarizer import summarize
 
 __all__ = [
     "Monitor",

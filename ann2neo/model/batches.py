@@ -38,7 +38,7 @@ class Batch:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the tensor that tells the number of stimuli, which is the first in it."""
+        """Shape of the tensor whose first dimension is the stimuli."""
         if isinstance(self.inputs, PackedSequence):
             return (int(self.inputs.batch_sizes[0]),)
         first = self.inputs if isinstance(self.inputs, torch.Tensor) else _first_tensor(self.inputs)
@@ -48,7 +48,7 @@ class Batch:
         return self.shape[0]
 
     def show_to(self, model: nn.Module, device: Any) -> Any:
-        """Call a model that is on a device; return what it gives."""
+        """Call a model that is on a device; return its output."""
         if not isinstance(self.inputs, dict):
             return model(self.inputs.to(device))
         moved = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in self.inputs.items()}
@@ -56,7 +56,7 @@ class Batch:
 
 
 def number_of_stimuli(stimuli: Any) -> int | None:
-    """Return how many stimuli there will be, or None where that is not known.
+    """Return how many stimuli there will be, or None if that is not known.
 
     Examples
     --------
@@ -84,19 +84,23 @@ def batches(
 
     Parameters
     ----------
-    stimuli, batch_size, model
-        As for :func:`ann2neo.record`.
+    stimuli : DataLoader, Dataset, iterable of batches, array, or mapping
+        What :func:`ann2neo.record` takes.
+    batch_size : int
+        Stimuli in a batch, where batches are made here.
+    model : torch.nn.Module
+        NumPy's floats are given its precision.
     lengths : array, optional
-        int (n_stimuli,), steps of each stimulus that are no padding.
+        int (n_stimuli,), steps of each stimulus that are not padding.
     mask : bool
         Take these from an ``attention_mask`` among the arguments.
 
     Raises
     ------
     TypeError
-        If the stimuli are no DataLoader, Dataset, array, arguments by name or iterable of batches.
+        If the stimuli are not a DataLoader, Dataset, array, arguments by name or iterable of batches.
     ValueError
-        If there is no stimulus, or less than one in a batch, or not one length for each.
+        If there is no stimulus, ``batch_size`` is less than one, or ``lengths`` has another length.
 
     Examples
     --------
@@ -112,7 +116,7 @@ def batches(
             shown = torch.as_tensor(lengths)[n_before : n_before + len(batch)]
             if len(shown) < len(batch):
                 raise ValueError(
-                    f"{len(lengths)} lengths for {n_before + len(batch)} stimuli or more: give as many"
+                    f"{len(lengths)} lengths for {n_before + len(batch)} stimuli or more: give one for each"
                 )
             batch = replace(batch, shown=shown)
         n_before += len(batch)
@@ -120,7 +124,7 @@ def batches(
     if not n_before:
         raise ValueError(f"there are no stimuli in the {type(stimuli).__name__}")
     if lengths is not None and len(lengths) != n_before:
-        raise ValueError(f"{len(lengths)} lengths for {n_before} stimuli: give as many")
+        raise ValueError(f"{len(lengths)} lengths for {n_before} stimuli: give one for each")
 
 
 def _by_name(given: Mapping[str, Any], mask: bool) -> Batch:
@@ -149,14 +153,14 @@ def _first_tensor(inputs: Mapping[str, Any]) -> Any:
     found = next((v for v in inputs.values() if isinstance(v, torch.Tensor | np.ndarray) and v.ndim), None)
     if found is None:
         raise TypeError(
-            f"stimuli by name have no tensor: {list(inputs)}; give the model's arguments, each "
-            "(n_stimuli, ...)"
+            f"none of the stimuli's arguments {list(inputs)} is a tensor with a dimension: give the model's "
+            "arguments by name, each (n_stimuli, ...)"
         )
     return found
 
 
 def _tensor(stimuli: torch.Tensor | np.ndarray, model: nn.Module) -> torch.Tensor:
-    """Return NumPy's floats in the precision of the model; all else as it is."""
+    """Return a tensor; NumPy's floats get the precision of the model."""
     if isinstance(stimuli, torch.Tensor):
         return stimuli
     tensor = torch.from_numpy(np.ascontiguousarray(stimuli))
@@ -168,20 +172,18 @@ def _raw_batches(stimuli: Any, batch_size: int) -> Iterable[Any]:
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: give at least one")
     if getattr(stimuli, "ndim", 1) == 0:
-        raise ValueError("stimuli is one number: give an array with the stimuli along its first dimension")
+        raise ValueError("stimuli is one number: give an array whose first dimension is the stimuli")
     if isinstance(stimuli, Mapping):
         n = len(_first_tensor(stimuli))
         parts = (range(i, min(i + batch_size, n)) for i in range(0, n, batch_size))
         return ({k: _part_of(v, part, n) for k, v in stimuli.items()} for part in parts)
-    if isinstance(stimuli, np.ndarray):
+    if isinstance(stimuli, torch.Tensor | np.ndarray):
         return (stimuli[i : i + batch_size] for i in range(0, len(stimuli), batch_size))
-    if isinstance(stimuli, torch.Tensor):
-        return stimuli.split(batch_size) if len(stimuli) else ()
     if isinstance(stimuli, Dataset) and not isinstance(stimuli, torch.utils.data.IterableDataset):
         return DataLoader(stimuli, batch_size)
     if isinstance(stimuli, tuple) and len(stimuli) == 2 and getattr(stimuli[1], "ndim", 0) == 1:
         raise TypeError(
-            "stimuli is a pair: for stimuli and their labels give record(model, x, labels=y), or "
+            "stimuli is a pair, (x, y): if y are labels, call record(model, x, labels=y), or give "
             "torch.utils.data.TensorDataset(x, y)"
         )
     if isinstance(stimuli, nn.Module) or not isinstance(stimuli, Iterable):

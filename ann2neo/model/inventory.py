@@ -12,7 +12,8 @@ from .batches import batches
 from .evaluation import evaluation
 from .hooks.functions import is_activation, name_of
 from .hooks.hooks import Hooks, tensor_of
-from .hooks.selection import Selection, unwrapped
+from .hooks.names import unwrapped
+from .hooks.selection import Selection
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,28 +65,27 @@ def layers(model: nn.Module, example: Any, *, device: Any = None) -> pd.DataFram
 
     found = _Inventory(model)
     with evaluation(model, device) as where, found:
-        next(batches(example, 2, model, mask=False)).show_to(model, where)
+        next(batches(example, 2, model)).show_to(model, where)
     table = pd.DataFrame(found.places)
     table.insert(4, "n_calls", table.pop("place").map(found.n_calls))
     return table
 
 
 class _Everything(Selection):
-    """Selects all modules and functions."""
+    """Selects all modules, if it is made for ``nn.Module``, and all functions."""
+
+    def watches_functions(self, model: nn.Module) -> bool:
+        return True
 
     def names_functions(self, model: nn.Module) -> bool:
         return True
-
-    def modules(self, model: nn.Module) -> dict[str, nn.Module]:
-        self._types = (nn.Module,)
-        return super().modules(model)
 
 
 class _Inventory(Hooks):
     """Notes each place that fires, whatever the shape of what it gives."""
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__(model, _Everything(), lambda *_: None, lambda *_: None)
+        super().__init__(model, _Everything(nn.Module), lambda *_: None, lambda *_: None)
         self.places: list[dict[str, Any]] = []
         self.n_calls: dict[str, int] = {}
         self._default = Selection().modules(unwrapped(model))

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from ..interop.extras import how_to_install
-from .monitor import Monitor, Watch
+from .monitor import Monitor
+from .watch import Watch
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer

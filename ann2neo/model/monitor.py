@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-import time
-import warnings
 from collections.abc import Mapping
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import nn
 
-from ..recording.threshold import needs_calibration
-from ..recording.units import Layer
 from ..summary.summary import Summary
-from .hooks.selection import TimeDim, unwrapped
-from .probe import Probe
-from .summarizer import summarize
+from .growing import GrowingSummary
+from .hooks.selection import Selection, TimeDim
+from .summarizer import stream
+from .watch import Clock, Watch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,20 +38,46 @@ class Monitor:
 
     Parameters
     ----------
-    layers, units, window, bin_size, time_dim, batch_size, device, seed, allow_nan
-        As for :func:`ann2neo.summarize`. While the network trains, a NaN that is not allowed ends the
-        training, with an error that names the layer.
+    layers : str, type, or list of these, optional
+        Names (``"layer1.0.relu"``), globs (``"layer*.relu*"``) or module types; by default every
+        activation, be it a module or a function that is called in the forward pass. What fires twice in a
+        pass gives two layers, ``relu`` and ``relu_1``. :func:`ann2neo.layers` lists them all.
+    units : int, array of int, or dict, optional
+        Which units of each layer: all, a number sampled with ``seed``, or indices into its flattened
+        activation; or a dict of these by layer name or glob. In a dict an exact name wins over a glob, and
+        the first of several globs. The name of a module holds for all its firings.
     threshold : float, array, or dict
-        As for :class:`ann2neo.Probe`: numbers, the same at every step. For a rule, give what
+        A unit spikes when its activation exceeds it. One number, one for each unit, or a dict of these by
+        layer name or glob, read as that of ``units``: the same at every step. For a rule, give what
         :func:`ann2neo.calibrate` returns.
+    window : int, optional
+        Bins in a counting window of the Fano factor; by default 100, or with :meth:`observe` all bins where
+        these are fewer.
+    bin_size : float (ms) or quantity
+        Pseudo-time that one presentation takes. A convention: every rate in Hz scales with it.
+    time_dim : int, "calls", or dict, optional
+        The dimension of the layers' outputs that is time within a stimulus (1 for batch-first sequences):
+        a stimulus of T steps then takes T bins. ``"calls"``: each call of a module in a forward pass is a
+        step. Or a dict of these by layer name or glob, read as that of ``units``; a layer that it lacks has
+        no time.
+    batch_size : int
+        Stimuli at once, where :meth:`observe` makes batches.
+    device : str or torch.device, optional
+        Where :meth:`observe` runs the network; by default where its parameters are.
+    seed : int
+        For sampling units.
+    allow_nan : bool
+        Go on when an activation is NaN; it counts as no spike. Otherwise a NaN ends the training that is
+        watched, with an error that names the layer.
 
     Raises
     ------
     ValueError
-        If the threshold is a rule.
+        If the threshold is a rule, or ``layers`` or ``time_dim`` are not what they may be.
 
     Examples
     --------
+    >>> import torch
     >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     >>> fixed, monitor = torch.randn(200, 4), Monitor()
@@ -103,22 +123,14 @@ class Monitor:
         seed: int = 0,
         allow_nan: bool = False,
     ) -> None:
-        if needs_calibration(threshold):
+        self._selection = Selection(layers, units, threshold, time_dim, seed, allow_nan)
+        if self._selection.needs_calibration:
             raise ValueError(
                 f"threshold={threshold!r} would be another number at every step: give what "
                 "ann2neo.calibrate(model, stimuli, threshold) returns"
             )
-        layers = layers if layers is None or isinstance(layers, str | type) else list(layers)
-        self._looks_at = {
-            "layers": layers,
-            "units": units,
-            "threshold": threshold,
-            "time_dim": time_dim,
-            "seed": seed,
-            "allow_nan": allow_nan,
-        }
-        self._window, self._bin_size, self._seed = window, bin_size, seed
-        self._shows = {"batch_size": batch_size, "device": device}
+        self._window, self._bin_size = window, bin_size
+        self._batch_size, self._device = batch_size, device
         self._rows: dict[int, pd.DataFrame] = {}
 
     @property
@@ -148,11 +160,12 @@ class Monitor:
         Parameters
         ----------
         model : torch.nn.Module
-            The network; its layers may be others than at the last step.
-        stimuli
-            As for :func:`ann2neo.summarize`: the same at every step, to compare steps.
+            The network; it may have other layers than at the last step.
+        stimuli : DataLoader, Dataset, iterable of batches, array, or mapping
+            What :func:`ann2neo.summarize` takes: the same at every step, to compare steps.
         step : int, optional
-            Epoch, optimizer step, or whatever counts; by default one more than the largest, first 0.
+            Epoch, optimizer step, or anything else that counts; by default one more than the largest, first
+            0.
 
         Returns
         -------
@@ -161,16 +174,23 @@ class Monitor:
 
         Raises
         ------
-        ValueError
-            If the step is in the table already, or as by :func:`ann2neo.summarize`.
+        ValueError, TypeError
+            If the step is in the table already, no layer matches or fires, or the stimuli are not what they
+            may be.
         SummaryError
-            As by :func:`ann2neo.summarize`; then nothing is added.
+            If anything fails after the first batch; then nothing is added to the table.
         """
         step = self._checked(step)
-        clock = _Clock()
+        clock = Clock()
         with clock:
-            summary = summarize(
-                model, stimuli, window=self._window, bin_size=self._bin_size, **self._looks_at, **self._shows
+            growing = GrowingSummary(self._window, bin_size=self._bin_size, seed=self._selection.seed)
+            summary = stream(
+                model,
+                stimuli,
+                self._selection,
+                growing,
+                batch_size=self._batch_size,
+                device=self._device,
             )
             if summary.annotations.get("interrupted"):
                 raise KeyboardInterrupt  # a part of the stimuli cannot be compared with other steps
@@ -190,7 +210,8 @@ class Monitor:
         model : torch.nn.Module
             What the loop calls.
         step : int, optional
-            As for :meth:`observe`.
+            Epoch, optimizer step, or anything else that counts; by default one more than the largest, first
+            0.
         every : int
             Look at the first of so many forward passes; in the others the model runs with one empty hook.
 
@@ -208,8 +229,8 @@ class Monitor:
             raise ValueError(f"every={every!r}: give a whole number of forward passes, at least 1")
         step = self._checked(step)
         window = DEFAULT_WINDOW if self._window is None else self._window
-        summary = Summary(window, bin_size=self._bin_size, seed=self._seed)
-        return Watch(self, model, step, int(every), summary)
+        summary = Summary(window, bin_size=self._bin_size, seed=self._selection.seed)
+        return Watch(model, self._selection, summary, step, int(every), self._add)
 
     def metrics(self, step: int | None = None) -> dict[str, float]:
         """Return the columns :data:`METRICS` of one step, for a logger.
@@ -222,8 +243,8 @@ class Monitor:
         Returns
         -------
         dict of str to float
-            ``"<layer>/<column>"``, with the names of :attr:`table`, and ``"network/seconds"``. What is
-            undefined, as the Fano factor of silent units, is left out.
+            ``"<layer>/<column>"``, with the names of :attr:`table`, and ``"network/seconds"``. Undefined
+            values, such as the Fano factor of silent units, are left out.
 
         Raises
         ------
@@ -232,6 +253,7 @@ class Monitor:
 
         Examples
         --------
+        >>> import torch
         >>> monitor = Monitor(window=2)
         >>> _ = monitor.observe(nn.ReLU(), torch.tensor([[1.0, -1.0], [1.0, -1.0]]))
         >>> metrics = monitor.metrics()
@@ -256,6 +278,7 @@ class Monitor:
 
         Examples
         --------
+        >>> import torch
         >>> monitor = Monitor()
         >>> _ = monitor.observe(nn.ReLU(), torch.ones(3, 2))
         >>> resumed = Monitor()
@@ -266,7 +289,7 @@ class Monitor:
         return {"table": {name: column.tolist() for name, column in self.table.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the table of a state_dict, in place of this one's; observing goes on from there."""
+        """Replace the table by that of a state_dict; observing goes on from there."""
         import pandas as pd
 
         table = pd.DataFrame(state["table"])
@@ -283,8 +306,8 @@ class Monitor:
             raise ValueError(f"step={step!r}: give a whole number, of the epoch say")
         if step in self._rows:
             raise ValueError(
-                f"step {step} was observed already: give another one, or none, which counts on from "
-                f"{max(self._rows)}"
+                f"step {step} was observed already: give another one, or none, which is then "
+                f"{max(self._rows) + 1}"
             )
         return int(step)
 
@@ -293,117 +316,3 @@ class Monitor:
         rows = layers.assign(n_bins=n_bins, seconds=seconds)
         rows.insert(0, "step", step)
         self._rows[step] = rows
-
-
-class Watch:
-    """What :meth:`Monitor.watch` gives: a probe on a training loop that can pause.
-
-    ``seconds`` in its rows are wall-clock time spent in taking activations in, adding them up, switching
-    the probe on and off, and making the table. On a GPU adding up waits until the forward pass has been
-    computed, and this wait counts, too. The search for activations that are functions does not: it slows
-    the forward pass down a little where ``layers`` does not name modules.
-
-    Examples
-    --------
-    >>> model, monitor = nn.ReLU(), Monitor(window=4)
-    >>> with monitor.watch(model) as watch:
-    ...     _ = model(torch.ones(8, 2))
-    ...     watch.pause()
-    ...     _ = model(torch.ones(50, 2))  # a validation
-    ...     watch.resume()
-    ...     _ = model(torch.ones(8, 2))
-    >>> watch.summary.n_bins
-    16
-    """
-
-    def __init__(self, monitor: Monitor, model: nn.Module, step: int, every: int, summary: Summary) -> None:
-        self.summary, self.step = summary, step
-        self._monitor, self._model, self._every = monitor, model, every
-        self._clock = _Clock()
-        self._probe = Probe(model, into=[_Timed(summary, self._clock)], **monitor._looks_at)
-        self._n_passes = 0
-        self._while_on = ExitStack()
-        self._is_over = False
-
-    def __enter__(self) -> Watch:
-        self.resume()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def announce(self, *, lengths: Any = None, mask: Any = None) -> None:
-        """Tell which steps of the stimuli in the next pass are no padding: see :meth:`Probe.announce`."""
-        self._probe.announce(lengths=lengths, mask=mask)
-
-    def resume(self) -> None:
-        """Look at the model's passes from now on."""
-        if self._is_over:
-            raise RuntimeError(f"the watch of step {self.step} is over: begin another one")
-        self.pause()
-        with self._clock:
-            if self._n_passes % self._every == 0:
-                self._while_on.enter_context(self._probe)
-            if self._every > 1:
-                # it runs after the hooks of the probe, which complete the pass, so it is made after them
-                handle = unwrapped(self._model).register_forward_hook(self._pass_is_done)
-                self._while_on.callback(handle.remove)
-
-    def pause(self) -> None:
-        """Look away: the model has no hook."""
-        with self._clock:
-            self._while_on.close()
-
-    def close(self) -> None:
-        """Look away for good, and add the rows of what was seen to the monitor's table."""
-        self.pause()
-        if self._is_over:
-            return
-        self._is_over = True
-        if self.summary.n_bins:
-            with self._clock:
-                layers = self.summary.layers
-            self._monitor._add(self.step, layers, self.summary.n_bins, self._clock.seconds)
-        elif sys.exc_info()[0] is None:
-            model = type(unwrapped(self._model)).__name__
-            warnings.warn(
-                f"step {self.step} is not in the table: no forward pass of {model} was completed in the "
-                "block. Watch what the loop calls, not what it is a part of; a call of its forward method or "
-                "of its parts does not count",
-                stacklevel=3,
-            )
-
-    @torch.compiler.disable
-    def _pass_is_done(self, *_: Any) -> None:
-        self._n_passes += 1
-        self.resume()
-
-
-class _Clock:
-    """Adds up the wall-clock time spent within it."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __enter__(self) -> None:
-        self._since = time.perf_counter()
-
-    def __exit__(self, *exception: object) -> None:
-        self.seconds += time.perf_counter() - self._since
-
-
-class _Timed:
-    """Passes on to a summary what a probe pushes, and takes the time."""
-
-    def __init__(self, summary: Summary, clock: _Clock) -> None:
-        self._summary, self._clock = summary, clock
-
-    def receive(
-        self, layer: Layer, activation: torch.Tensor, threshold: np.ndarray, n_steps: np.ndarray
-    ) -> None:
-        with self._clock:
-            self._summary.receive(layer, activation, threshold, n_steps)
-
-    def complete(self, n_bins: int, *, allow_nan: bool = False) -> None:
-        with self._clock:
-            self._summary.complete(n_bins, allow_nan=allow_nan)

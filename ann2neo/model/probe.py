@@ -1,69 +1,20 @@
-"""Record a live model: :class:`Probe` around anybody's loop, :func:`record` for the usual one."""
+"""Record a live model while somebody's own loop runs it."""
 
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from ..recording.by_layer import check_keys, rule_of
-from ..recording.raster import PackedRows, SpikeRaster
-from ..recording.recording import Recording, as_json
-from ..recording.spill import Spill, keep
-from ..recording.stimuli import Stimuli
-from ..recording.threshold import needs_calibration, values_for
-from ..recording.time import PseudoTime, divide, milliseconds
-from ..recording.units import Layer
-from .batches import Batch
-from .evaluation import check_shown, present
-from .hooks.hooks import Hooks, tensor_of
-from .hooks.selection import Selection, TimeDim, unwrapped
-
-
-class RecordingError(RuntimeError):
-    """Recording stopped before its end; ``recording`` holds what was recorded until then.
-
-    Parameters
-    ----------
-    message : str
-        What happened.
-    recording : Recording
-        All complete forward passes until then.
-
-    Examples
-    --------
-    >>> from ann2neo import record
-    >>> stimuli = torch.tensor([[1.0], [2.0], [float("nan")]])
-    >>> try:
-    ...     record(nn.ReLU(), stimuli, batch_size=2)
-    ... except RecordingError as error:
-    ...     error.recording
-    Recording(1 layer, 1 units, 2 bins of 1 ms in 1 trial, 2 spikes)
-    """
-
-    def __init__(self, message: str, recording: Recording) -> None:
-        super().__init__(message)
-        self.recording = recording
-
-
-class Sink(Protocol):
-    """What spikes can be pushed into: :class:`ann2neo.Summary` is one."""
-
-    def receive(
-        self, layer: Layer, activation: torch.Tensor, threshold: np.ndarray, n_steps: np.ndarray
-    ) -> None:
-        """Take one layer's activations (n_bins, *shape), thresholds, and the bins of each stimulus."""
-
-    def complete(self, n_bins: int, *, allow_nan: bool = False) -> None:
-        """Make what all layers received in a forward pass count."""
+from ..recording.recording import Recording
+from .hooks.hooks import Hooks
+from .hooks.selection import Selection, TimeDim
+from .keeper import Keeper
+from .origin import origin
+from .sinks import Pushing, Sink
 
 
 class Probe:
@@ -86,12 +37,12 @@ class Probe:
         ``relu`` and ``relu_1``. :func:`ann2neo.layers` lists them all.
     units : int, array of int, or dict, optional
         Which units of each layer: all, a number sampled with ``seed``, or indices into its flattened
-        activation; or a dict of these by layer name or glob.
+        activation; or a dict of these by layer name or glob. In a dict an exact name wins over a glob, and
+        the first of several globs. The name of a module holds for all its firings.
     threshold : float, array, or dict
         A unit spikes when its activation exceeds it, compared in the activation's own precision, float32
-        at least. One number, one for each unit, or a dict of these by
-        layer name or glob. :class:`Quantile` and :class:`ZScore` must be calibrated first:
-        :func:`calibrate`.
+        at least. One number, one for each unit, or a dict of these by layer name or glob, read as that of
+        ``units``. Calibrate :class:`Quantile` and :class:`ZScore` first, with :func:`ann2neo.calibrate`.
     bin_size : float (ms) or quantity
         Pseudo-time that one presentation takes. A convention: every rate in Hz scales with it.
     n_trials : int
@@ -99,8 +50,9 @@ class Probe:
     time_dim : int, "calls", or dict, optional
         The dimension of the layers' outputs that is time within a stimulus (1 for batch-first sequences):
         a stimulus of T steps then takes T bins. ``"calls"``: each call of a module in a forward pass is a
-        step, as in networks of spiking neurons. Or a dict of these by layer name or glob. Packed sequences
-        need none; each stimulus takes its own length.
+        step, as in networks of spiking neurons. Or a dict of these by layer name or glob, read as that of
+        ``units``; a layer that it lacks has no time. Packed sequences need no ``time_dim``; each stimulus
+        takes its own length.
     seed : int
         For sampling units.
     allow_nan : bool
@@ -110,9 +62,6 @@ class Probe:
         is more goes to a file in ``spill_to``, and the recording's rasters are mapped from there.
     spill_to : path
         A folder for that file, which has no name and goes when the recording goes.
-    keep_spill : bool
-        Leave the rasters that did not fit into memory there, one ``LAYER.npy`` each: uint8 (n_units,
-        ceil(n_bins / 8)), packed as by :func:`numpy.packbits`.
     into : list of Summary, optional
         Push the spikes into these, and keep none: the probe then has no ``recording``. Windows, trials and
         ``bin_size`` are those of each summary.
@@ -159,37 +108,28 @@ class Probe:
         allow_nan: bool = False,
         memory: int | str | None = None,
         spill_to: str | os.PathLike[str] = ".",
-        keep_spill: bool = False,
         into: Sequence[Sink] | None = None,
         annotations: Mapping[str, Any] | None = None,
     ) -> None:
-        if needs_calibration(threshold):
+        selection = Selection(layers, units, threshold, time_dim, seed, allow_nan)
+        if selection.needs_calibration:
             raise ValueError(
                 f"threshold={threshold!r} must be calibrated on stimuli first: "
                 "give Probe what ann2neo.calibrate(model, stimuli, threshold) returns"
             )
-        if not isinstance(n_trials, int | np.integer) or n_trials < 1:
-            raise ValueError(f"n_trials={n_trials!r}: give a whole number, at least 1")
-        if into is not None and (memory is not None or keep_spill):
-            raise ValueError("into= keeps no spikes: leave out memory= and keep_spill=")
-        self._into, self._model, self._time_dim = into, model, time_dim
-        self._hooks = Hooks(model, Selection(layers, units, time_dim, seed), self._spikes_of, self._keep_pass)
-        self._threshold, self._allow_nan, self._n_trials = threshold, allow_nan, n_trials
-        self._bin_size = milliseconds(bin_size)
-        self._thresholds: dict[Layer, np.ndarray] = {}
-        self._spill, self._kept_in = Spill(memory, spill_to), Path(spill_to) if keep_spill else None
-        self._n_steps: list[np.ndarray] = []
-        self._n_stimuli = self._n_nan = 0
-        self._about: list[dict[str, Any]] = []
-        self._annotations = {
-            "model": type(unwrapped(model)).__name__,
-            "threshold": as_annotation(threshold),
-            "seed": seed,
-            "recorded_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            **{f"{name}_version": version(name) for name in ("ann2neo", "torch", "neo", "elephant")},
-            **(annotations or {}),
-        }
-        as_json(self._annotations)  # what cannot be kept is refused before the work is done
+        if into is not None and memory is not None:
+            raise ValueError("into= keeps no spikes: leave out memory=")
+        self._keeper = Keeper(
+            selection,
+            bin_size=bin_size,
+            n_trials=n_trials,
+            memory=memory,
+            spill_to=spill_to,
+            annotations=origin(model, selection, annotations),
+        )
+        self._is_pushing = into is not None
+        taker = self._keeper if into is None else Pushing(selection, into)
+        self._hooks = Hooks(model, selection, taker.take, taker.keep)
 
     def __enter__(self) -> Probe:
         self._hooks.__enter__()
@@ -201,10 +141,10 @@ class Probe:
     @property
     def n_stimuli(self) -> int:
         """Number of stimuli recorded so far."""
-        return self._n_stimuli
+        return self._hooks.n_stimuli
 
     def announce(self, *, lengths: Any = None, mask: Any = None) -> None:
-        """Tell which steps of the stimuli in the next forward pass are no padding: only these are bins.
+        """Tell which steps of the stimuli in the next forward pass are not padding: only these are bins.
 
         Parameters
         ----------
@@ -212,61 +152,31 @@ class Probe:
             int (n_stimuli,), the number of steps of each, from the first one on.
         mask : array, optional
             bool (n_stimuli, n_steps).
-        """
-        if (lengths is None) == (mask is None):
-            raise ValueError("give either lengths= or mask=")
-        self._hooks.announce(torch.as_tensor(lengths if mask is None else mask))
-
-    def annotate(self, *, labels: Any = None, ids: Any = None, **array_annotations: Any) -> None:
-        """Tell labels, ids and anything else of the stimuli in the latest pass, one of each per stimulus.
 
         Raises
         ------
         ValueError
-            If there was no forward pass, or they are not one per stimulus of it.
+            If both or none are given, or the probe has no ``time_dim``.
         """
-        if not self._about:
-            raise ValueError("there is no stimulus to annotate yet: call the model first")
-        given = {"labels": labels, "ids": ids, **array_annotations}
-        about = {name: _array(values) for name, values in given.items() if values is not None}
-        _stimuli(len(self._n_steps[-1]), about)  # raises if they do not fit
-        self._about[-1].update(about)
+        self._hooks.announce(shown_steps(lengths, mask))
 
-    def present(self, batch: Batch, device: Any) -> None:
-        """Show a batch to the model, and check that the layers saw its stimuli."""
-        before = self.n_stimuli
-        present(self._model, self._hooks, batch, device)
-        check_shown(self.n_stimuli - before, batch, self._time_dim)
+    def annotate(self, *, labels: Any = None, ids: Any = None, **array_annotations: Any) -> None:
+        """Tell labels, ids and anything else of the stimuli in the latest pass, one of each per stimulus.
 
-    def _spikes_of(self, layer: Layer, activation: torch.Tensor, n_steps: np.ndarray) -> np.ndarray:
-        if layer not in self._thresholds:
-            self._thresholds[layer] = values_for(
-                rule_of(self._threshold, layer.name), layer.name, layer.shape, layer.units
-            )
-        if self._into is not None:
-            for summary in self._into:
-                summary.receive(layer, activation, self._thresholds[layer], n_steps)
-            return np.empty(0)
-        activation = layer.recorded(activation)
-        self._n_nan += count_nan(layer, activation, n_steps, self.n_stimuli, self._allow_nan)
-        if activation.dtype != torch.float64:
-            # a threshold has no exact value in half precision, integers or truth values
-            activation = activation.float()
-        values = torch.from_numpy(self._thresholds[layer]).to(activation)
-        return np.packbits((activation > values).cpu().numpy(), axis=1)
+        Parameters
+        ----------
+        labels, ids : array, optional
+            (n_stimuli,), the class of each stimulus, and which stimulus it is.
+        **array_annotations : array
+            Anything else of each stimulus, (n_stimuli,).
 
-    def _keep_pass(self, spikes: dict[str, np.ndarray], n_steps: np.ndarray, output: Any) -> None:
-        if not self.n_stimuli and isinstance(self._threshold, Mapping):
-            check_keys("threshold", self._threshold, self._hooks.layers.values())
-        for summary in self._into or ():
-            summary.complete(int(n_steps.sum()), allow_nan=self._allow_nan)
-        if self._into is None:
-            of_layers = self._hooks.layers
-            self._spill.append(spikes, {name: len(of_layers[name].units) for name in spikes})
-        self._n_stimuli += len(n_steps)
-        if self._into is None:
-            self._n_steps.append(n_steps)
-            self._about.append(_prediction(output, len(n_steps)))
+        Raises
+        ------
+        ValueError
+            If there was no forward pass, they are not one per stimulus of it, or the probe keeps no spikes.
+        """
+        self._check_keeps()
+        self._keeper.annotate({"labels": labels, "ids": ids, **array_annotations})
 
     @property
     def recording(self) -> Recording:
@@ -278,109 +188,20 @@ class Probe:
         Raises
         ------
         ValueError
-            If there was none.
+            If there was no forward pass.
         RecordingError
             If there are fewer stimuli than trials; its ``recording`` has one trial.
         """
-        if 0 < self.n_stimuli < self._n_trials:
-            raise RecordingError(
-                f"n_trials={self._n_trials}, but {self.n_stimuli} stimuli were recorded, which are in this "
-                f"error's .recording, in one trial: give 1 to {self.n_stimuli} trials",
-                self._record(1),
-            )
-        return self._record(self._n_trials)
+        self._check_keeps()
+        return self._keeper.recording()
 
-    def _record(self, n_trials: int, **annotations: Any) -> Recording:
-        if self._into is not None:
+    def _check_keeps(self) -> None:
+        if self._is_pushing:
             raise ValueError("this probe pushes spikes into summaries and keeps none: leave out into=")
-        if not self._n_steps:
-            raise ValueError(
-                f"nothing recorded: no forward pass of {self._annotations['model']} was completed "
-                "with the probe on (call the model itself, not its forward method or its parts)"
-            )
-        n_steps = np.concatenate(self._n_steps)
-        trials = np.split(n_steps, np.cumsum(divide(self.n_stimuli, n_trials))[:-1])
-        time = PseudoTime(self._bin_size, tuple(int(trial.sum()) for trial in trials))
-        rasters = {
-            layer.name: SpikeRaster(
-                self._packed(layer.name),
-                time,
-                layer.units.copy(),
-                layer.shape,
-                self._thresholds[layer].copy(),
-            )
-            for layer in self._hooks.layers.values()
-        }
-        names = dict.fromkeys(name for about in self._about for name in about)
-        told = {name: self._told(name) for name in names}
-        stimuli = _stimuli(n_steps, {k: v for k, v in told.items() if v is not None})
-        if self._n_nan:
-            annotations["n_nan"] = self._n_nan
-        return Recording(rasters, stimuli, {**self._annotations, **annotations})
-
-    def _packed(self, layer: str) -> PackedRows:
-        rows = self._spill.rows(layer)
-        if self._kept_in is None or isinstance(rows, np.ndarray):
-            return rows
-        return keep(rows, self._kept_in, layer)
-
-    def _told(self, name: str) -> np.ndarray | None:
-        told = [about[name] for about in self._about if name in about]
-        if len(told) < len(self._about):
-            warnings.warn(
-                f"only {len(told)} of {len(self._about)} batches were given {name}: they are left out",
-                stacklevel=4,
-            )
-            return None
-        return np.concatenate(told)
 
 
-def count_nan(
-    layer: Layer, activation: torch.Tensor, n_steps: np.ndarray, n_before: int, allow_nan: bool
-) -> int:
-    """Return how many activations are NaN; raise, naming the first, unless that is allowed."""
-    found = torch.isnan(activation)
-    n_nan = int(found.sum())
-    if n_nan and not allow_nan:
-        row, column = (int(i) for i in found.nonzero()[0])
-        stimulus = int(np.searchsorted(np.cumsum(n_steps), row, side="right"))
-        step = f", step {row - n_steps[:stimulus].sum()}" if n_steps[stimulus] > 1 else ""
-        raise ValueError(
-            f"layer {layer.name!r} gives NaN for stimulus {n_before + stimulus}{step}, unit "
-            f"{layer.units[column]}: repair the model or its input, or go on with allow_nan=True, which "
-            "counts NaN as no spike"
-        )
-    return n_nan
-
-
-def _stimuli(n_steps: Any, told: Mapping[str, np.ndarray]) -> Stimuli:
-    others = {name: values for name, values in told.items() if name not in ("labels", "ids")}
-    about: dict[str, Any] = {name: told.get(name) for name in ("labels", "ids")}
-    n_stimuli = n_steps if isinstance(n_steps, int) else len(n_steps)
-    lengths = 1 if isinstance(n_steps, int) else n_steps
-    return Stimuli.in_order(n_stimuli, n_steps=lengths, array_annotations=others, **about)
-
-
-def _prediction(output: Any, n_stimuli: int) -> dict[str, np.ndarray]:
-    """Return the largest output's index for each stimulus, if the model gives one output for each class."""
-    try:
-        found = tensor_of(output, "output")
-    except (TypeError, ValueError):
-        return {}
-    if not isinstance(found, torch.Tensor) or not found.is_floating_point() or found.ndim != 2:
-        return {}
-    if len(found) != n_stimuli or found.shape[1] < 2:
-        return {}
-    return {"prediction": found.argmax(1).cpu().numpy()}
-
-
-def as_annotation(threshold: Any) -> float | str:
-    """Return a threshold as JSON can keep it."""
-    return threshold if isinstance(threshold, int | float) else repr(threshold)
-
-
-def _array(values: Any) -> np.ndarray:
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
-    return np.asarray(values)
+def shown_steps(lengths: Any, mask: Any) -> torch.Tensor:
+    """Return lengths or a mask, of which one is given, as a tensor."""
+    if (lengths is None) == (mask is None):
+        raise ValueError("give either lengths= or mask=")
+    return torch.as_tensor(lengths if mask is None else mask)

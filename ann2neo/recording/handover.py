@@ -1,7 +1,7 @@
-"""The staircase of :class:`~ann2neo.Recording`: methods that lead to functions on upper floors.
+"""The staircase of :class:`~ann2neo.Recording`: methods that call functions of upper wings.
 
-Each is one import and one call. Users chain them; inside the package nobody takes the stairs, but calls the
-function.
+Each method is one import and one call. Users chain them. Code inside the package never uses them: it calls
+the function.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The nouns that carry time: the bins and trials, the spike raster of a layer, the stimuli."""
+"""Who spiked when in one layer: one bit a unit and bin."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BINS_AT_ONCE = 2**23
 
 
 class RowsElsewhere(Protocol):
-    """A packed raster that is not in memory, but in a file say, and comes in chosen rows."""
+    """A packed raster that lies elsewhere, in a file say, and is read row by row."""
 
     shape: tuple[int, int]
 
@@ -41,7 +41,7 @@ class SpikeRaster:
     ----------
     packed : numpy.ndarray or RowsElsewhere
         uint8 (n_units, ceil(n_bins / 8)), the bins of a unit packed by :func:`numpy.packbits`; in memory, or
-        where chosen rows can be had from.
+        elsewhere, to be read row by row.
     time : PseudoTime
         The bins and trials.
     units : numpy.ndarray
@@ -87,15 +87,17 @@ class SpikeRaster:
         """Pack a bool array (n_units, n_bins); by default one trial of bins of 1 ms, units numbered."""
         dense = np.asarray(dense, dtype=bool)
         if dense.ndim != 2:
-            raise ValueError(f"a raster has shape (n_units, n_bins), this has {dense.shape}")
+            raise ValueError(f"a raster of shape {dense.shape}: give bool (n_units, n_bins)")
         time = time or PseudoTime(1.0, (dense.shape[1],))
         if time.n_bins != dense.shape[1]:
-            raise ValueError(f"the raster has {dense.shape[1]} bins, its trials {time.n_bins}")
-        units = np.arange(len(dense)) if units is None else np.asarray(units)
+            raise ValueError(
+                f"the raster has {dense.shape[1]} bins, but its trials have {time.n_bins}: make them alike"
+            )
+        indices = np.arange(len(dense)) if units is None else np.asarray(units)
         return cls(
             np.packbits(dense, axis=1),
             time,
-            units.astype(np.int64),
+            indices.astype(np.int64),
             (len(dense),) if shape is None else tuple(int(n) for n in shape),
             np.broadcast_to(np.asarray(threshold, np.float64), len(dense)).copy(),
         )
@@ -113,9 +115,10 @@ class SpikeRaster:
     @property
     def counts(self) -> np.ndarray:
         """Number of spikes of each unit: int64 (n_units,)."""
-        if isinstance(self.packed, np.ndarray):
-            return np.bitwise_count(self.packed).sum(axis=1, dtype=np.int64)
-        return self.packed.counts()
+        if not isinstance(self.packed, np.ndarray):
+            return self.packed.counts()
+        counts: np.ndarray = np.bitwise_count(self.packed).sum(axis=1, dtype=np.int64)
+        return counts
 
     @property
     def n_spikes(self) -> int:
@@ -211,4 +214,5 @@ def spike_bins(dense: np.ndarray) -> np.ndarray:
     # in one dimension it takes less than half the time that it takes in two
     found = np.flatnonzero(dense)
     firsts = np.arange(n_units) * n_bins
-    return found - np.repeat(firsts, np.diff(np.searchsorted(found, firsts), append=len(found)))
+    bins: np.ndarray = found - np.repeat(firsts, np.diff(np.searchsorted(found, firsts), append=len(found)))
+    return bins

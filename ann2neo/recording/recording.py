@@ -1,8 +1,4 @@
-"""The recording of a network: its layers' rasters, the stimuli, and where they came from.
-
-Nothing here knows Neo, Elephant or a live model. The methods that lead there only hand over to the
-rooms that do.
-"""
+"""The recording of a network: its layers' rasters, the stimuli, and where they came from."""
 
 from __future__ import annotations
 
@@ -13,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .by_layer import _is_named
+from .annotations import as_json
 from .handover import RecordingHandover
+from .parts import in_trials, layers_named, rows_of, with_labels
 from .raster import SpikeRaster
 from .stimuli import Stimuli
 from .time import PseudoTime
@@ -34,7 +31,7 @@ class Recording(RecordingHandover):
     rasters : mapping of str to SpikeRaster
         The layers in firing order; all on the same pseudo-time.
     stimuli : Stimuli, optional
-        What was shown when. Recordings of real neurons, binned, have none.
+        What was shown when. Without, nothing is known of it, as in a binned recording of real neurons.
     annotations : mapping, optional
         Model, data set, threshold rule, versions, seed: anything that JSON can hold, kept as JSON keeps
         it (tuples become lists).
@@ -55,12 +52,12 @@ class Recording(RecordingHandover):
 
     def __post_init__(self) -> None:
         if not self.rasters:
-            raise ValueError("a recording needs at least one layer")
+            raise ValueError("a recording without layers: give at least one raster")
         for layer, raster in self.rasters.items():
             if raster.time != self.time:
                 raise ValueError(
-                    f"layer {layer!r} has {raster.time}, layer {self.layers[0]!r} has {self.time}: "
-                    "all layers of a recording share one pseudo-time"
+                    f"layer {layer!r} has {raster.time}, but layer {self.layers[0]!r} has {self.time}: "
+                    "give all layers of a recording the same pseudo-time"
                 )
         if self.stimuli is not None:
             self._check_onsets(self.stimuli.onsets)
@@ -116,7 +113,8 @@ class Recording(RecordingHandover):
         """Label of the stimulus shown in each bin, (n_bins,), or None if there are no labels."""
         if self.stimuli is None or self.stimuli.labels is None:
             return None
-        return self.stimuli.labels[self._stimulus_of_bin()]
+        of_bins: np.ndarray = self.stimuli.labels[self._stimulus_of_bin()]
+        return of_bins
 
     def _stimulus_of_bin(self) -> np.ndarray:
         assert self.stimuli is not None
@@ -174,9 +172,9 @@ class Recording(RecordingHandover):
         layers : str or list of str
             Names or globs.
         units : array of int, dict, or array of bool
-            Unit indices for every chosen layer, in the order wanted; or a dict from names or globs of
-            layers to unit indices; or a mask over the rows of ``units`` of the whole recording. A layer
-            of which no unit is chosen disappears.
+            Unit indices for every chosen layer, in the order wanted; or a dict of these by name or glob of
+            layers, in which an exact name wins over a glob, and the first of several globs; or a mask over
+            the rows of ``units`` of the whole recording. A layer of which no unit is chosen disappears.
         trials : int, list of int or slice
             Trial numbers; trials stay in their order.
         labels : label or list of labels
@@ -192,79 +190,27 @@ class Recording(RecordingHandover):
         ValueError
             If a layer, unit, trial or label is not in the recording.
         """
-        chosen = self.layers if layers is None else self._layers_named(layers)
+        chosen = self.layers if layers is None else layers_named(layers, self.layers)
         rasters = {layer: self.rasters[layer] for layer in chosen}
         if units is not None:
-            rows = self._rows_of(units, chosen)
+            rows = rows_of(units, chosen, self.rasters)
             rasters = {n: r.take(rows[n]) if n in rows else r for n, r in rasters.items()}
             rasters = {n: raster for n, raster in rasters.items() if raster.n_units}
             if not rasters:
-                raise ValueError("those units are none: choose at least one")
+                raise ValueError(f"units= chooses no unit of the layers {chosen}: choose at least one")
         selected = replace(self, rasters=rasters)
-        if trials is not None or labels is not None:
-            selected = selected._take_bins(self._bins_of_trials(trials) & self._bins_of(labels))
-        return selected
-
-    def _layers_named(self, layers: str | Sequence[str]) -> list[str]:
-        patterns = [layers] if isinstance(layers, str) else list(layers)
-        unknown = [p for p in patterns if not any(_is_named(p, layer) for layer in self.layers)]
-        if unknown or not patterns:
-            raise ValueError(f"no layer matches {unknown or patterns}; the recording has {self.layers}")
-        return [layer for layer in self.layers if any(_is_named(p, layer) for p in patterns)]
-
-    def _rows_of(self, units: Any, layers: list[str]) -> dict[str, np.ndarray]:
-        """Return the rows of the chosen units in each layer of which units are chosen."""
-        if isinstance(units, Mapping):
-            wanted = {name: units[key] for key in units for name in self._layers_named(key)}
-        else:
-            given = np.asarray(units)
-            if given.dtype == bool:
-                return self._rows_of_mask(given)
-            wanted = dict.fromkeys(layers, given)
-        return {layer: self._rows_of_units(layer, of_layer) for layer, of_layer in wanted.items()}
-
-    def _rows_of_mask(self, mask: np.ndarray) -> dict[str, np.ndarray]:
-        if mask.shape != (self.n_units,):
-            raise ValueError(f"a mask over units has shape ({self.n_units},), not {mask.shape}")
-        ends = np.cumsum([raster.n_units for raster in self.rasters.values()])
-        parts = np.split(mask, ends[:-1])
-        return {layer: np.flatnonzero(part) for layer, part in zip(self.layers, parts, strict=True)}
-
-    def _rows_of_units(self, layer: str, units: Any) -> np.ndarray:
-        row_of = {unit: row for row, unit in enumerate(self.rasters[layer].units.tolist())}
-        wanted = np.atleast_1d(units).tolist()
-        missing = [unit for unit in wanted if unit not in row_of]
-        if missing:
-            raise ValueError(f"layer {layer!r} has no recorded unit {missing[0]}")
-        return np.array([row_of[unit] for unit in wanted], dtype=np.int64)
-
-    def _bins_of_trials(self, trials: Any) -> np.ndarray:
-        numbers = np.arange(self.n_trials)
+        if trials is None and labels is None:
+            return selected
+        kept = np.ones(self.n_bins, bool)
         if trials is not None:
-            wanted = trials if isinstance(trials, slice) else np.asarray(trials, dtype=np.int64)
-            try:
-                numbers = np.atleast_1d(numbers[wanted])
-            except IndexError:
-                numbers = numbers[:0]
-            if not len(numbers):
-                raise ValueError(f"trials={trials!r}: the recording has trials 0 to {self.n_trials - 1}")
-        return np.isin(self.time.trial_of(np.arange(self.n_bins)), numbers)
-
-    def _bins_of(self, labels: Any) -> np.ndarray:
-        if labels is None:
-            return np.ones(self.n_bins, bool)
-        own = self.labels
-        if own is None:
-            raise ValueError(f"labels={labels!r}: the recording has no labels")
-        unknown = [label for label in np.atleast_1d(labels).tolist() if label not in own]
-        if unknown or not np.size(labels):
-            known = ", ".join(map(str, np.unique(own)[:20]))
-            raise ValueError(f"no stimulus is labelled {unknown[:1] or labels}; there are {known}")
-        return np.isin(own, np.atleast_1d(labels))
+            kept &= in_trials(trials, self.time)
+        if labels is not None:
+            kept &= with_labels(labels, self.labels)
+        return selected._take_bins(kept)
 
     def _take_bins(self, keep: np.ndarray) -> Recording:
         if not keep.any():
-            raise ValueError("no bin is left: those trials show no such label")
+            raise ValueError("no bin is left: no stimulus with such a label was shown in those trials")
         edges = self.time.trial_edges
         left = np.add.reduceat(keep.astype(np.int64), edges[:-1])
         time = PseudoTime(self.time.bin_size, tuple(int(n) for n in left if n))
@@ -280,15 +226,15 @@ class Recording(RecordingHandover):
     def sort_stimuli(self, by: str = "ids") -> Recording:
         """Return the recording as if the stimuli had been shown in another order.
 
-        Rates stay, and so does what units do together; intervals, and Fano factors over windows, do not: they
-        are statistics of an order. Trials disappear, all becomes one. The annotations tell of
-        it: ``sorted_by``, and ``shuffled`` is no longer true.
+        Rates stay as they are, and so do correlations between units. Intervals, and Fano factors over
+        windows, change: they are statistics of an order. The result is one trial. Its annotations have
+        ``sorted_by``, and ``shuffled`` is false.
 
         Parameters
         ----------
         by : str
-            ``ids``, ``labels``, or the name of an array annotation of the stimuli: in ascending order of it,
-            equal ones as they were.
+            ``ids``, ``labels``, or the name of an array annotation of the stimuli. They are put in ascending
+            order of it; equal ones stay in the order they had.
 
         Returns
         -------
@@ -297,7 +243,7 @@ class Recording(RecordingHandover):
         Raises
         ------
         ValueError
-            If the stimuli have no such thing.
+            If the stimuli have nothing of that name.
 
         Examples
         --------
@@ -311,14 +257,14 @@ class Recording(RecordingHandover):
         if stimuli is not None and stimuli.labels is not None:
             known["labels"] = stimuli.labels
         if stimuli is None or by not in known:
-            raise ValueError(f"cannot sort stimuli by {by!r}: they have {sorted(known) or 'nothing'}")
+            raise ValueError(f"cannot sort the stimuli by {by!r}: they have {sorted(known) or 'nothing'}")
         return self._in_order(np.argsort(known[by], kind="stable"), {"shuffled": False, "sorted_by": by})
 
     def shuffle_stimuli(self, seed: int = 0) -> Recording:
         """Return the recording as if the stimuli had been shown in another, random order.
 
-        What depends on the order, as Fano factors and intervals do, can so be averaged over several orders.
-        All units share one, so what they do together stays. Trials disappear, all becomes one.
+        Use it to average Fano factors, intervals, and all else that depends on the order, over several
+        orders. All units get the same order, so correlations between them stay. The result is one trial.
 
         Parameters
         ----------
@@ -342,7 +288,7 @@ class Recording(RecordingHandover):
         ([3, 2, 0, 1], [[1, 0, 1, 0]])
         """
         if self.stimuli is None:
-            raise ValueError("cannot shuffle stimuli: the recording has none")
+            raise ValueError("cannot shuffle the stimuli: this recording has no stimuli")
         order = np.random.default_rng(seed).permutation(len(self.stimuli))
         return self._in_order(order, {"shuffled": True, "shuffled_with": seed})
 
@@ -378,30 +324,3 @@ class Recording(RecordingHandover):
             f"{self.n_bins} bins of {self.time.bin_size:g} ms in "
             f"{self.n_trials} trial{'s' * (self.n_trials > 1)}, {self.n_spikes} spikes)"
         )
-
-
-def as_json(annotations: Mapping[str, Any]) -> str:
-    """Return annotations as JSON with sorted keys.
-
-    Raises
-    ------
-    ValueError
-        If a value, or a key that is no string, cannot be kept.
-
-    Examples
-    --------
-    >>> as_json({"b": np.float64(0.5), "a": (1, 2)})
-    '{"a": [1, 2], "b": 0.5}'
-    """
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, np.generic | np.ndarray):
-            return value.tolist()
-        raise ValueError(
-            f"annotation value {value!r} is a {type(value).__name__}: "
-            "give numbers, strings, lists or dicts, which every file format can keep"
-        )
-
-    if not all(isinstance(key, str) for key in annotations):
-        raise ValueError(f"annotations have keys {list(annotations)}: give strings")
-    return json.dumps(dict(annotations), default=plain, sort_keys=True)

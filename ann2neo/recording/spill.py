@@ -1,4 +1,4 @@
-"""Spikes as a network gives them, bin by bin: in memory as far as that may go, from then on in a file."""
+"""Packed rasters that grow bin by bin: in memory up to a limit, from then on in a file."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import tempfile
 import weakref
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote
 
 import numpy as np
 
-from .raster import UNITS_AT_ONCE, PackedRows, by_unit
+from .raster import PackedRows, by_unit
 
 BINS_IN_TILE = 1024
 """Bins that are turned from one row a bin to one row a unit together; fewer wait in memory."""
@@ -35,15 +34,15 @@ def n_bytes(memory: Any) -> int:
 
 
 class Spill:
-    """Holds packed rasters that grow in time, of all layers of a recording.
+    """Packed rasters of all layers of a recording, which grow in time.
 
     Parameters
     ----------
     memory : int or str, optional
-        How much of them may be in memory: bytes, or a text such as ``"4 GB"``. All, if not given.
+        How much of them may be in memory: bytes, or a text such as ``"4 GB"``. By default all.
     folder : path
-        Where the rest goes, to a file without a name: it disappears with the last that uses it, also if the
-        process is killed.
+        Where the rest goes, to a file without a name. The file disappears when nothing uses it any more, even
+        if the process is killed.
 
     Examples
     --------
@@ -59,7 +58,7 @@ class Spill:
         self.folder = Path(folder)
         if self.memory is not None and not os.access(self.folder, os.W_OK):
             raise ValueError(
-                f"spill_to={str(folder)!r} is no folder that can be written to: give one that is"
+                f"spill_to={str(folder)!r} is not a folder that can be written to: give another one"
             )
         self._file: IO[bytes] | None = None
         self._in_memory = 0
@@ -74,7 +73,7 @@ class Spill:
         Raises
         ------
         OSError
-            If the file cannot grow. Nothing was added then, and what was there before still is.
+            If the file cannot grow. Then nothing is added, and nothing is lost.
         """
         for layer, waiting in self._waiting.items():
             if sum(map(len, waiting)) >= BINS_IN_TILE:
@@ -142,27 +141,10 @@ class TiledRows:
 
     def counts(self) -> np.ndarray:
         """Return the number of spikes of each unit: int64 (n_units,)."""
-        return sum(np.bitwise_count(tile).sum(axis=1, dtype=np.int64) for tile in self.tiles)
+        counts = np.zeros(self.shape[0], np.int64)
+        for tile in self.tiles:
+            counts += np.bitwise_count(tile).sum(axis=1, dtype=np.int64)
+        return counts
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return np.array, (self[:],)  # a file without a name cannot be sent to others
-
-
-def keep(rows: PackedRows, folder: Path, layer: str) -> np.ndarray:
-    """Write the packed raster of a layer to ``LAYER.npy``, and return it as it is mapped from there.
-
-    Examples
-    --------
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     kept = keep(np.packbits([[1, 0, 1]], axis=1), Path(folder), "a/b")
-    ...     os.listdir(folder), np.unpackbits(np.load(f"{folder}/a%2Fb.npy"), axis=1, count=3).tolist()
-    (['a%2Fb.npy'], [[1, 0, 1]])
-    """
-    path = folder / f"{quote(layer, safe='')}.npy"
-    part = path.with_suffix(".part")
-    mapped = np.lib.format.open_memmap(part, "w+", np.uint8, rows.shape)
-    for first in range(0, len(mapped), UNITS_AT_ONCE):
-        mapped[first : first + UNITS_AT_ONCE] = rows[first : first + UNITS_AT_ONCE]
-    mapped.flush()
-    part.replace(path)
-    return np.load(path, mmap_mode="r")
+        return np.array, (self[:],)  # no other process can open a file without a name

@@ -46,21 +46,32 @@ class Stimuli:
         labels: Any = None,
         array_annotations: Mapping[str, Any] | None = None,
     ) -> Stimuli:
-        """Lay out stimuli one after the other, each of ``n_steps`` bins or of its own number of them.
+        """Lay out stimuli one after the other.
 
-        Without ids they are numbered.
+        Parameters
+        ----------
+        n_stimuli : int
+            How many there are.
+        n_steps : int or array
+            Bins of each stimulus: one number for all, or int (n_stimuli,).
+        ids : array of int, optional
+            (n_stimuli,), which stimulus it was; by default its place.
+        labels : array, optional
+            (n_stimuli,), its class.
+        array_annotations : mapping of str to array, optional
+            Anything else of each stimulus, (n_stimuli,).
 
         Raises
         ------
         ValueError
-            If there is not one of each per stimulus, ids are no whole numbers, or an annotation's name
-            means another thing or is none that files can keep.
+            If an array has not one value a stimulus, ids are not whole numbers, or an annotation has a name
+            that means something else or that files cannot keep.
         """
         for name in array_annotations or {}:
             if name in NOT_ANNOTATIONS or not (isinstance(name, str) and name.isidentifier()):
                 raise ValueError(
-                    f"{name!r} as the name of a stimulus annotation: give a word of letters, digits and _, "
-                    f"other than {', '.join(NOT_ANNOTATIONS)}"
+                    f"{name!r} cannot be the name of a stimulus annotation: give a word of letters, digits "
+                    f"and _, other than {', '.join(NOT_ANNOTATIONS)}"
                 )
         columns = {"labels": labels, **(array_annotations or {})}
         values = {name: _one_each(name, v, n_stimuli) for name, v in columns.items() if v is not None}
@@ -105,7 +116,7 @@ NOT_ANNOTATIONS = (
     "ids", "labels", "onsets", "label", "stimulus_id", "start_time", "stop_time", "segment",
     "self", "neo_name", "nix_name",
 )  # fmt: skip
-"""Names that tell other things of stimuli, in files and in Neo too."""
+"""Names that mean something else, in a recording, in Neo or in files."""
 
 
 def _one_each(name: str, values: Any, n_stimuli: int) -> np.ndarray:
@@ -114,10 +125,10 @@ def _one_each(name: str, values: Any, n_stimuli: int) -> np.ndarray:
     if given.shape != (n_stimuli,):
         raise ValueError(
             f"{name} of shape {given.shape} for {n_stimuli} stimuli: "
-            f"give one of the {name} per stimulus, shape ({n_stimuli},)"
+            f"give one value for each stimulus, shape ({n_stimuli},)"
         )
     if given.dtype.kind == "u" and (given > np.iinfo(np.int64).max).any():
-        raise ValueError(f"{name} as large as {given.max()}: give whole numbers below 2**63, or strings")
+        raise ValueError(f"{name} go up to {given.max()}: give whole numbers below 2**63, or strings")
     kind = {"i": np.int64, "u": np.int64, "b": np.int64, "f": np.float64}.get(given.dtype.kind, str)
     return given.astype(kind)
 
@@ -125,7 +136,7 @@ def _one_each(name: str, values: Any, n_stimuli: int) -> np.ndarray:
 def _whole_numbers(name: str, values: Any, n_stimuli: int) -> np.ndarray:
     given = np.asarray(values)
     if given.dtype.kind not in "iu":
-        raise ValueError(f"{name} are whole numbers, these are {given.dtype}")
+        raise ValueError(f"{name} are of type {given.dtype}: give whole numbers")
     return _one_each(name, given, n_stimuli)
 
 

@@ -1,7 +1,7 @@
 """The rule that turns an activation into spike or no spike: a unit spikes when it exceeds its threshold.
 
-Numbers are used as they are. :class:`Quantile` and :class:`ZScore` are calibrated, unit by unit, on the
-activations that stimuli given for it evoke; the numbers that come out are then frozen and stored with
+Numbers are used as they are. :class:`Quantile` and :class:`ZScore` are rules. They are calibrated, unit by
+unit, on the activations that calibration stimuli evoke. The numbers that come out are frozen, and stored with
 the recording.
 """
 
@@ -38,7 +38,8 @@ class Quantile:
 
     def calibrate(self, activations: np.ndarray) -> np.ndarray:
         """Return thresholds float64 (n_units,) from activations (n_bins, n_units), NaN left out."""
-        return np.nanquantile(activations.astype(np.float64), self.q, axis=0)
+        values: np.ndarray = np.nanquantile(activations.astype(np.float64), self.q, axis=0)
+        return values
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,9 @@ class ZScore:
 
     def calibrate(self, activations: np.ndarray) -> np.ndarray:
         """Return thresholds float64 (n_units,) from activations (n_bins, n_units), NaN left out."""
-        values = activations.astype(np.float64)
-        return np.nanmean(values, axis=0) + self.k * np.nanstd(values, axis=0)
+        given = activations.astype(np.float64)
+        values: np.ndarray = np.nanmean(given, axis=0) + self.k * np.nanstd(given, axis=0)
+        return values
 
 
 Rule = Quantile | ZScore
@@ -96,7 +98,7 @@ def values_for(rule: Any, layer: str, shape: tuple[int, ...], units: np.ndarray)
     Raises
     ------
     ValueError
-        If the shape fits none of these, or a threshold is NaN.
+        If the rule has none of these shapes, or a threshold is NaN.
 
     Examples
     --------
@@ -125,5 +127,5 @@ def values_for(rule: Any, layer: str, shape: tuple[int, ...], units: np.ndarray)
         )
     if np.isnan(values).any():
         unit = units[np.isnan(values)][0]
-        raise ValueError(f"the threshold of unit {unit} of layer {layer!r} is NaN")
+        raise ValueError(f"the threshold of unit {unit} of layer {layer!r} is NaN: give a number")
     return values

@@ -37,7 +37,9 @@ def divide(n_bins: int, n_trials: int) -> tuple[int, ...]:
     (4, 3, 3)
     """
     if not 1 <= n_trials <= n_bins:
-        raise ValueError(f"n_trials={n_trials}, but {n_bins} bins were recorded: give 1 to {n_bins} trials")
+        raise ValueError(
+            f"n_trials={n_trials}, but {n_bins} bins are to be divided: give 1 to {n_bins} trials"
+        )
     short, n_longer = divmod(n_bins, n_trials)
     return (short + 1,) * n_longer + (short,) * (n_trials - n_longer)
 
@@ -65,7 +67,7 @@ class PseudoTime:
 
     def __post_init__(self) -> None:
         if not self.trial_bins or min(self.trial_bins) < 1:
-            raise ValueError(f"trial_bins={self.trial_bins}: every trial needs at least one bin")
+            raise ValueError(f"trial_bins={self.trial_bins}: give every trial at least one bin")
 
     @property
     def n_bins(self) -> int:

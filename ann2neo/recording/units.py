@@ -26,7 +26,7 @@ def coordinates(units: np.ndarray, shape: tuple[int, ...]) -> dict[str, np.ndarr
 
 
 class Units(Protocol):
-    """What tells of the units of a layer: a raster does, and so do sums."""
+    """Units of a layer, with their places and thresholds: a raster has these, and so have sums."""
 
     @property
     def units(self) -> np.ndarray:
@@ -81,13 +81,24 @@ class Layer:
     shape : tuple of int
         Shape of its activation in one bin.
     units : numpy.ndarray
-        int64, indices of the recorded units in the flattened activation.
+        int64 (n_recorded_units,), indices of the recorded units in the flattened activation.
+
+    Examples
+    --------
+    >>> layer = Layer("relu_1", ("relu",), (2, 3), np.array([0, 5]))
+    >>> layer.names, layer.all_units, layer.recorded(torch.arange(6.0).reshape(1, 2, 3)).tolist()
+    (('relu_1', 'relu'), False, [[0.0, 5.0]])
     """
 
     name: str
     modules: tuple[str, ...]
     shape: tuple[int, ...]
     units: np.ndarray
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names it answers to, its own first."""
+        return (self.name, *self.modules)
 
     @property
     def all_units(self) -> bool:

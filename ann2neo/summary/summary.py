@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..recording.by_layer import rule_of
+from ..recording.by_layer import value_for
+from ..recording.nan import nan_error
 from ..recording.raster import SpikeRaster
 from ..recording.threshold import values_for
 from ..recording.time import PseudoTime, milliseconds
@@ -170,7 +171,7 @@ class Summary(SummaryHandover):
             shape = tuple(activation.shape[1:]) or (1,)
             units = np.arange(int(np.prod(shape)))
             if known is None:
-                values = values_for(rule_of(threshold, name), name, shape, units)
+                values = values_for(value_for("threshold", threshold, name), name, shape, units)
             else:
                 values = known.threshold
             self.receive(Layer(name, (), shape, units), activation.reshape(-1, *shape), values)
@@ -239,11 +240,7 @@ class Summary(SummaryHandover):
         for name, (n_nan, first) in zip(received, together.tolist(), strict=True):
             if n_nan and not allow_nan:
                 row, place = divmod(first, self._layers[name].n_units)
-                raise ValueError(
-                    f"layer {name!r} gives NaN for {self._where(row)}, unit "
-                    f"{self._layers[name].unit_at(place)}: repair the model or its input, or go "
-                    "on with allow_nan=True, which counts NaN as no spike"
-                )
+                raise nan_error(name, self._layers[name].unit_at(place), self._where(row))
         return int(together[:, 0].sum())
 
     def _where(self, row: int) -> str:

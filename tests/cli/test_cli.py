@@ -778,10 +778,10 @@ def test_recording_beyond_its_memory(stimuli, capsys):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ann2neo.recording.spill.BINS_IN_TILE", 8)
         Path("out").mkdir()
-        spilled = record("--no-shuffle --batch-size 8 --memory 4B --keep-spill", output="out/r.nwb")
+        spilled = record("--no-shuffle --batch-size 8 --memory 4B", output="out/r.nwb")
     assert {**spilled.rasters} == {**plain.rasters}
-    assert sorted(os.listdir("out")) == ["1.npy", "r.nwb"]
+    assert sorted(os.listdir("out")) == ["r.nwb"]
     capsys.readouterr()
     command = "record --model my_models:relu --data x.npz --output s.nwb"
-    assert "--keep-spill is for what exceeds --memory" in error_of(capsys, f"{command} --keep-spill")
+    assert "--spill-to is for what exceeds --memory" in error_of(capsys, f"{command} --spill-to .")
     assert "memory='much'" in error_of(capsys, f"{command} --memory much")

@@ -167,7 +167,7 @@ def test_functions_by_name(functional_model, layers, expected):
         ("relu_9", r"no layer \['relu_9'\] fired"),
         ("blok.relu", "no layer matches 'blok.relu'; the model has Functional"),
         ("reluu", "no layer matches 'reluu'"),
-        ("block", r"layer 'block' is a ModuleDict, which only holds others.*'block\.\*'"),
+        ("block", r"layer 'block' is a ModuleDict: it holds other modules.*'block\.\*'"),
     ],
 )
 def test_functions_that_are_not_there(functional_model, layers, message):

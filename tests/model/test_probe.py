@@ -11,6 +11,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import ann2neo
 from ann2neo import Probe, Quantile, RecordingError, ZScore, record
+from ann2neo.model.evaluation import evaluation
+from ann2neo.model.keeper import Keeper
 
 
 class Planted(nn.Module):
@@ -251,6 +253,28 @@ def test_a_probe_changes_no_output_and_no_gradient(net):
     assert probe.recording.n_bins == 20
 
 
+def test_a_probe_that_pushes_keeps_nothing_to_annotate(net):
+    with Probe(net.eval(), into=[ann2neo.Summary(5)]) as probe:
+        net(IMAGES)
+    with pytest.raises(ValueError, match="pushes spikes into summaries and keeps none"):
+        probe.annotate(labels=range(20))
+
+
+def test_evaluation_restores_each_module(net):
+    net.train()
+    net[1].eval()  # frozen
+    before = traces(net)
+    with evaluation(net) as where:
+        assert not any(module.training for module in net.modules())
+        assert not torch.is_grad_enabled()
+        assert where == torch.device("cpu")
+        torch.rand(1)
+    assert traces(net) == before
+    with pytest.raises(ZeroDivisionError), evaluation(net):
+        raise ZeroDivisionError
+    assert traces(net) == before
+
+
 def test_a_failed_forward_pass_is_not_recorded(net):
     with Probe(net.eval()) as probe:
         net(IMAGES[:4])
@@ -282,11 +306,11 @@ def test_a_failed_forward_pass_is_not_recorded(net):
         ({"n_trials": 0}, "n_trials=0"),
         ({"n_trials": 2.0}, "n_trials=2.0: give a whole number"),
         ({"layers": set()}, "give names"),
-        ({"units": {"2": 3, "*": 1, "typo": 2}}, "units has 'typo', which is none of the layers recorded"),
-        ({"threshold": {"*": 0, "typo": 2}}, "threshold has 'typo', which is none of the layers recorded"),
+        ({"units": {"2": 3, "*": 1, "typo": 2}}, "units has the key 'typo', but no recorded layer"),
+        ({"threshold": {"*": 0, "typo": 2}}, "threshold has the key 'typo', but no recorded layer"),
         ({"threshold": None}, "threshold None for layer '2': give a number"),
         ({"annotations": {"x": object()}}, "annotation value"),
-        ({"ids": np.arange(20.0)}, "ids are whole numbers"),
+        ({"ids": np.arange(20.0)}, "ids are of type float64: give whole numbers"),
         ({"labels": np.zeros((20, 3))}, r"labels of shape \(20, 3\) for 20 stimuli"),
         ({"n_trials": 21}, "n_trials=21, but 20 stimuli"),
         ({"bin_size": -1}, "bin_size=-1"),
@@ -439,7 +463,7 @@ def test_labels_for_some_batches_only(net):
 def test_a_probe_without_a_pass(net):
     with Probe(net) as probe:
         net[0](IMAGES)
-    with pytest.raises(ValueError, match="nothing recorded: no forward pass of Sequential"):
+    with pytest.raises(ValueError, match="nothing was recorded: no forward pass of Sequential"):
         _ = probe.recording
     with pytest.raises(ValueError, match="there is no stimulus to annotate"):
         probe.annotate(labels=[1])
@@ -543,8 +567,11 @@ def test_layers_that_see_another_number_of_stimuli(fold):
         def forward(self, x):
             return self.relu(fold(x))
 
+    x = torch.randn(10, 6)
     with pytest.raises(RecordingError, match="activations for a batch of 10 stimuli"):
-        record(Folds(), torch.randn(10, 6))
+        record(Folds(), x)
+    with pytest.raises(ValueError, match="activations for a batch of 10 stimuli"):
+        ann2neo.calibrate(Folds(), x, Quantile(0.5))
 
 
 def test_a_recurrent_layer_with_steps_first_asks_for_time_dim():
@@ -559,15 +586,15 @@ def test_numpy_floats_take_the_precision_of_the_model(net, dtype):
 
 
 def test_ctrl_c_between_a_pass_and_its_labels(net, monkeypatch):
-    original, calls = Probe.annotate, []
+    original, calls = Keeper.annotate, []
 
-    def annotate(self, **about):
+    def annotate(self, about):
         calls.append(about)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        original(self, **about)
+        original(self, about)
 
-    monkeypatch.setattr(Probe, "annotate", annotate)
+    monkeypatch.setattr(Keeper, "annotate", annotate)
     with pytest.warns(UserWarning, match=r"interrupted|left out") as warned:
         recording = record(net, IMAGES, labels=np.arange(20), batch_size=10)
     assert recording.n_bins == 20

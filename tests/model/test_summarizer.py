@@ -14,7 +14,7 @@ from torch import nn
 
 import ann2neo
 from ann2neo import Probe, Quantile, Summary, SummaryError, merge, record, summarize
-from ann2neo.model import summarizer as streaming
+from ann2neo.model import checkpoint
 from helpers.sums import assert_same_sums
 
 
@@ -155,8 +155,8 @@ def test_a_run_that_was_killed_goes_on(tmp_path):
         """
         import os, sys, torch, ann2neo
         from torch import nn
-        from ann2neo.model import summarizer as streaming
-        streaming.SECONDS_BETWEEN_CHECKPOINTS = 0.0
+        from ann2neo.model import checkpoint as checkpoints
+        checkpoints.SECONDS_BETWEEN_CHECKPOINTS = 0.0
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(4, 30), nn.ReLU())
         shown = []
@@ -208,6 +208,34 @@ def test_checkpoints_of_other_runs_are_refused(model, images, tmp_path):
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(ValueError, match=r"run\.npz is damaged"):
         summarize(model, images, checkpoint=path, **given)
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_no_summary(model, images, tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with (
+        pytest.warns(UserWarning, match=r"run\.npz could not be written: no space left"),
+        pytest.raises(SummaryError, match=r"stopped after 230 bins.*\.summary: no space left") as stopped,
+    ):
+        summarize(model, images, window=20, checkpoint=tmp_path / "run.npz")
+    assert_same_sums(stopped.value.summary, summarize(model, images, window=20))
+
+
+def test_a_checkpoint_is_continued_on_another_day(model, images, tmp_path):
+    path, given = tmp_path / "run.npz", {"window": 20, "batch_size": 50}
+    began = summarize(model, images[:100], checkpoint=path, **given)
+    began.annotations |= {"recorded_at": "2020-01-01T00:00:00+00:00", "torch_version": "2.0"}
+    began.save(path)
+    assert_same_sums(summarize(model, images, checkpoint=path, **given), summarize(model, images, **given))
+
+
+def test_it_says_where_it_came_from(model, images):
+    streamed, recorded = summarize(model, images, threshold=0.1, seed=3), record(model, images, seed=3)
+    assert streamed.annotations.keys() == recorded.annotations.keys() - {"parameters_sha256"}
+    told = [streamed.annotations[name] for name in ("model", "threshold", "seed")]
+    assert told == ["Sequential", 0.1, 3]
 
 
 # -- what goes wrong -----------------------------------------------------------------------------------
@@ -337,7 +365,7 @@ def test_a_save_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_checkpoints_are_written_as_time_passes(model, images, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(streaming, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     handle = model.register_forward_pre_hook(lambda *args: seen.append(sorted(os.listdir(tmp_path))))
     summarize(model, images, checkpoint=tmp_path / "run.npz", batch_size=100)
     handle.remove()

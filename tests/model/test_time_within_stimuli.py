@@ -173,14 +173,17 @@ def test_stimuli_of_other_lengths_in_each_batch():
         ({"time_dim": 3}, r"time_dim=3, but layer 'rnn' gives an output of shape \(5, 6, 7\)"),
         ({"time_dim": "steps"}, "time_dim='steps': give the number of a dimension"),
         ({"time_dim": True}, "time_dim=True: give the number"),
-        ({"time_dim": {"typo": 1, "*": 1}}, "time_dim has 'typo', which is none of the layers"),
+        ({"time_dim": {"typo": 1, "*": 1}}, "time_dim has the key 'typo', but no recorded layer"),
         ({"time_dim": 1, "lengths": [7, 1, 1, 1, 1]}, "stimulus 0 of the batch has a length of 7.*6 steps"),
         ({"time_dim": 1, "lengths": [1, 1, 0, 1, 1]}, "stimulus 2 of the batch has no step"),
         ({"time_dim": 1, "lengths": [1, 1]}, "2 lengths for 5 stimuli"),
-        ({"lengths": [1] * 5}, "name the dimension of the steps as time_dim="),
+        (
+            {"lengths": [1] * 5},
+            "no time_dim=: give the dimension of the layers' outputs that holds the steps",
+        ),
         (
             {"layers": ["rnn", "head"], "time_dim": {"rnn": 1}},
-            "layer 'head' gives 5 stimuli of 1 steps in a pass where another layer gave 5 stimuli of 6 steps",
+            "layer 'head' gives 5 stimuli of 1 steps, .* another layer gave 5 stimuli of 6 steps in the same",
         ),
     ],
 )

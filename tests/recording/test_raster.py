@@ -137,14 +137,17 @@ def test_labels_of_stimuli_that_last_several_bins():
     ("arguments", "message"),
     [
         ({"n_steps": [1, 0, 2]}, "stimulus 1 takes no bin"),
-        ({"n_steps": [1.5, 1, 1]}, "n_steps are whole numbers, these are float64"),
+        ({"n_steps": [1.5, 1, 1]}, "n_steps are of type float64: give whole numbers"),
         ({"n_steps": [2]}, r"n_steps of shape \(1,\) for 3 stimuli"),
-        ({"ids": [True, False, True]}, "ids are whole numbers, these are bool"),
-        ({"array_annotations": {7: [1, 2, 3]}}, "7 as the name of a stimulus annotation"),
-        ({"array_annotations": {"self": [1, 2, 3]}}, "'self' as the name of a stimulus annotation"),
-        ({"array_annotations": {"nix_name": "abc"}}, "'nix_name' as the name of a stimulus annotation"),
+        ({"ids": [True, False, True]}, "ids are of type bool: give whole numbers"),
+        ({"array_annotations": {7: [1, 2, 3]}}, "7 cannot be the name of a stimulus annotation"),
+        ({"array_annotations": {"self": [1, 2, 3]}}, "'self' cannot be the name of a stimulus annotation"),
+        (
+            {"array_annotations": {"nix_name": "abc"}},
+            "'nix_name' cannot be the name of a stimulus annotation",
+        ),
         ({"array_annotations": {"x": [[1], [2], [3]]}}, r"x of shape \(3, 1\) for 3 stimuli"),
-        ({"labels": np.array([1, 2, 2**63], np.uint64)}, "labels as large as 9223372036854775808"),
+        ({"labels": np.array([1, 2, 2**63], np.uint64)}, "labels go up to 9223372036854775808"),
     ],
 )
 def test_stimuli_that_make_no_sense(arguments, message):
@@ -188,7 +191,7 @@ def test_sorted_stimuli_are_not_called_shuffled(recording):
         ({"labels": [0, 7]}, r"no stimulus is labelled \[7\]"),
         ({"layers": ["fc", "typo"]}, r"no layer matches \['typo'\]"),
         ({"units": {"typo": [0]}}, r"no layer matches \['typo'\]"),
-        ({"units": []}, "those units are none"),
+        ({"units": []}, "units= chooses no unit of the layers"),
         ({"trials": slice(7, 9)}, r"trials=slice\(7, 9, None\): the recording has trials 0 to 2"),
         ({"trials": []}, r"trials=\[\]"),
         ({"trials": 2, "labels": 2}, "no bin is left"),
@@ -227,7 +230,7 @@ def test_annotations_are_what_json_keeps(recording):
     assert recording.annotations["nested"] == {"a": [1, 2]}
     with pytest.raises(ValueError, match="is a object: give numbers"):
         Recording(recording.rasters, annotations={"x": object()})
-    with pytest.raises(ValueError, match=r"annotations have keys \[1\]: give strings"):
+    with pytest.raises(ValueError, match=r"annotations have the key 1: give strings"):
         Recording(recording.rasters, annotations={1: 2})
 
 
@@ -245,5 +248,5 @@ def test_equality_sees_every_part(recording):
 
 
 def test_layers_share_one_time():
-    with pytest.raises(ValueError, match="share one pseudo-time"):
+    with pytest.raises(ValueError, match="give all layers of a recording the same pseudo-time"):
         Recording({"a": SpikeRaster.from_dense([[1, 0]]), "b": SpikeRaster.from_dense([[1]])})

@@ -132,8 +132,11 @@ def test_the_command_line_keeps_file_names(tmp_path, capsys):
     ("given", "message"),
     [
         ({"array_annotations": {"file": ["a"]}}, r"file of shape \(1,\) for 30 stimuli"),
-        ({"array_annotations": {"labels": range(30)}}, "'labels' as the name of a stimulus annotation"),
-        ({"array_annotations": {"a/b": range(30)}}, "'a/b' as the name of a stimulus annotation"),
+        (
+            {"array_annotations": {"labels": range(30)}},
+            "array_annotations has 'labels': give it as labels=",
+        ),
+        ({"array_annotations": {"a/b": range(30)}}, "'a/b' cannot be the name of a stimulus annotation"),
     ],
 )
 def test_annotations_that_cannot_be(net, given, message):
@@ -143,7 +146,7 @@ def test_annotations_that_cannot_be(net, given, message):
 
 @pytest.mark.parametrize("by", ["file", "labels"])
 def test_sorting_by_what_is_not_there(net, by):
-    with pytest.raises(ValueError, match=f"cannot sort stimuli by '{by}': they have"):
+    with pytest.raises(ValueError, match=f"cannot sort the stimuli by '{by}': they have"):
         record(net, X).sort_stimuli(by)
     with pytest.raises(ValueError, match="they have nothing"):
         Recording({"a": SpikeRaster.from_dense([[1]])}).sort_stimuli()

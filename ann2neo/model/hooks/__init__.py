@@ -1,4 +1,4 @@
-"""What each selected place in a model gives in one forward pass, seen without leaving a trace."""
+"""What each selected place in a model gives in one forward pass, watched without a trace."""
 
 from .hooks import Hooks
 from .selection import Selection

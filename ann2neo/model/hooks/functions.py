@@ -1,4 +1,4 @@
-"""Torch functions called in a forward pass: activations that are no modules have places and names too."""
+"""Torch functions called in a forward pass: activations that are not modules have places and names, too."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn.modules import activation
 from torch.overrides import TorchFunctionMode
 
 NOT_SPIKING = ("MultiheadAttention", "Softmin", "Softmax", "Softmax2d", "LogSoftmax")
-"""What torch files under activations but normalises or attends over units."""
+"""Modules that torch lists among activations, but that normalise or attend over units."""
 
 ACTIVATIONS = tuple(getattr(activation, name) for name in activation.__all__ if name not in NOT_SPIKING)
 """Module types recorded when no layers are named."""
@@ -27,7 +27,7 @@ CLAMPS = frozenset({"clamp", "clip", "clampmin"})
 
 @lru_cache(4096)
 def name_of(function: Any) -> str:
-    """Return the name of a torch function, of its variant in place too.
+    """Return the name of a torch function; its variant in place has the same.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def _kind(function: Any) -> str:
 
 
 def may_be_called(pattern: str, modules: set[str]) -> bool:
-    """Tell whether a name or glob can be that of a function called in one of these modules.
+    """Tell whether a name or glob can mean a function that is called in one of these modules.
 
     Examples
     --------
@@ -77,15 +77,15 @@ def may_be_called(pattern: str, modules: set[str]) -> bool:
 
 
 class FunctionCalls(TorchFunctionMode):
-    """Tells of each torch function called from Python while it is on that gives a tensor.
+    """Watches which torch functions are called from Python, while it is on.
 
-    Functions that these call are not told of. While it is on, torch's fused fast path of
-    nn.TransformerEncoderLayer is off, which would call none.
+    It sees functions that return a tensor, but not those that they call themselves. While it is on, torch's
+    fused fast path of nn.TransformerEncoderLayer is off, in which no function would be called from Python.
 
     Parameters
     ----------
     on_call : callable
-        Called with function, args, kwargs and output before the next function runs.
+        Called after each with function, args, kwargs and output, before the next function runs.
 
     Examples
     --------
@@ -103,7 +103,7 @@ class FunctionCalls(TorchFunctionMode):
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call a function, and tell of it."""
+        """Call a function, and ``on_call`` after it."""
         kwargs = kwargs or {}
         output = function(*args, **kwargs)
         if isinstance(output, torch.Tensor) and name_of(function) not in ("get", "set"):

@@ -16,22 +16,23 @@ from torch.nn.utils.rnn import PackedSequence
 from ...recording.by_layer import check_keys
 from ...recording.units import Layer
 from .functions import ACTIVATIONS, FunctionCalls, is_activation, name_of
-from .selection import Selection, TimeDim, gives_spikes, model_names, module_paths, unwrapped, what_there_is
+from .names import gives_spikes, model_names, module_paths, unwrapped, what_there_is
+from .selection import Selection, TimeDim
 from .steps import into_bins
 
 
 def tensor_of(output: Any, layer: str) -> torch.Tensor | PackedSequence:
-    """Return the activation in what a module gave: a tensor, or the first tensor of a tuple or dict.
+    """Return the activation in the output of a module: a tensor, or the first tensor of a tuple or dict.
 
-    So an LSTM is its output sequence (packed, if its input was), an attention layer its output, a spiking
-    neuron its spikes, a Hugging Face model its last hidden state.
+    For an LSTM this is its output sequence (packed, if its input was), for an attention layer its output, for
+    a spiking neuron its spikes, for a Hugging Face model its last hidden state.
 
     Raises
     ------
     TypeError
-        If there is no tensor, or it is not of real numbers.
+        If there is no tensor, or its numbers are not real.
     ValueError
-        If the tensor holds no numbers, being on the meta device.
+        If the tensor is on the meta device, where it holds no numbers.
 
     Examples
     --------
@@ -51,7 +52,9 @@ def tensor_of(output: Any, layer: str) -> torch.Tensor | PackedSequence:
             "choose a layer inside it, or wrap it in a module that returns the tensor to record"
         )
     if found.is_complex():
-        raise TypeError(f"layer {layer!r} gives complex numbers, which have no threshold")
+        raise TypeError(
+            f"layer {layer!r} gives complex numbers, which cannot exceed a threshold: choose another layer"
+        )
     if found.device.type == "meta":
         raise ValueError(
             f"layer {layer!r} is on the meta device, where tensors hold no numbers: load the model's weights "
@@ -65,47 +68,49 @@ def tensor_of(output: Any, layer: str) -> torch.Tensor | PackedSequence:
 
 
 class Hooks:
-    """Forward hooks on the selected places, as a context manager that leaves no trace.
+    """Forward hooks on the selected layers of a model, as a context manager that leaves no trace.
 
     Parameters
     ----------
     model : torch.nn.Module
-        The model; a forward pass is one call of it. While the hooks are on, what torch.compile compiled in
-        it runs as it was written, since compiled code calls no hook.
+        The model; a forward pass is one call of it. While the hooks are on, compiled parts run as they were
+        written, since code that torch.compile made calls no hook.
     selection : Selection
         Which layers and units.
     on_layer : callable
-        Called with each firing: (Layer, activation of shape (n_bins, *layer.shape), n_steps (n_stimuli,),
-        the bins of each stimulus). What it returns is kept until the pass is complete. It runs before the
-        next module, which may overwrite the tensor.
+        Called with each firing: (layer, activation, n_steps, n_before). The activation is (n_bins,
+        *layer.shape), n_steps (n_stimuli,) are the bins of each stimulus, n_before are the stimuli of all
+        passes before. What it returns is kept until the pass is complete. It runs before the next module,
+        which may overwrite the tensor.
     on_pass : callable
-        Called after each complete forward pass: ({layer name: what ``on_layer`` gave}, n_steps, what the
-        model gave).
+        Called after each complete forward pass: ({layer: what ``on_layer`` returned}, n_steps, what the
+        model returned).
 
     Examples
     --------
-    >>> shapes = []
-    >>> def on_layer(layer, activation, n_steps):
+    >>> def on_layer(layer, activation, n_steps, n_before):
     ...     return activation.shape
     >>> def on_pass(of_layers, n_steps, output):
-    ...     shapes.append(of_layers)
+    ...     print({layer.name: shape for layer, shape in of_layers.items()})
     >>> relu = nn.ReLU()
-    >>> with Hooks(relu, Selection(), on_layer, on_pass):
+    >>> with Hooks(relu, Selection(), on_layer, on_pass) as hooks:
     ...     _ = relu(torch.zeros(3, 2, 4))
-    >>> shapes
-    [{'ReLU': torch.Size([3, 2, 4])}]
+    {'ReLU': torch.Size([3, 2, 4])}
+    >>> hooks.n_stimuli
+    3
     """
 
     def __init__(
         self,
         model: nn.Module,
         selection: Selection,
-        on_layer: Callable[[Layer, torch.Tensor, np.ndarray], Any],
-        on_pass: Callable[[dict[str, Any], np.ndarray, Any], None],
+        on_layer: Callable[[Layer, torch.Tensor, np.ndarray, int], Any],
+        on_pass: Callable[[dict[Layer, Any], np.ndarray, Any], None],
     ) -> None:
         self.model, self.selection = unwrapped(model), selection
         self.on_layer, self.on_pass = on_layer, on_pass
         self.layers: dict[str, Layer] = {}
+        self.n_stimuli = 0
         self._is_compiled = any(_is_compiled(module) for module in model.modules())
         self._modules = selection.modules(self.model)
         self._names_of: dict[int, tuple[str, ...]] = {}
@@ -159,9 +164,12 @@ class Hooks:
         return self  # a copy of the model has these hooks, too, but is not the one to look at
 
     def announce(self, shown: torch.Tensor | None) -> None:
-        """Tell which steps of the stimuli in the next forward pass are bins: see :func:`into_bins`."""
+        """Say which steps of the stimuli in the next forward pass are bins: see :func:`into_bins`."""
         if shown is not None and self.selection.time_dim is None:
-            raise ValueError("lengths= or a mask tell of steps: name the dimension of the steps as time_dim=")
+            raise ValueError(
+                "lengths= or a mask was given, but no time_dim=: give the dimension of the layers' outputs "
+                "that holds the steps"
+            )
         self._shown = shown
 
     # -- a forward pass ------------------------------------------------------------------------------
@@ -170,7 +178,7 @@ class Hooks:
         if not self._complete_passes:  # nothing is left of a first pass that failed
             self.layers.clear()
             self._names.clear()
-        self._results: dict[str, Any] = {}
+        self._results: dict[Layer, Any] = {}
         self._n_firings: dict[str, int] = {}
         self._called: dict[str, tuple[tuple[str, ...], list[torch.Tensor]]] = {}
         self._skipped: dict[str, tuple[int, ...]] = {}
@@ -208,6 +216,7 @@ class Hooks:
         if len(self._n_steps):
             self._complete_passes += 1
             self.on_pass(self._results, self._n_steps, output)
+            self.n_stimuli += len(self._n_steps)
         self._shown = None
 
     # -- modules -------------------------------------------------------------------------------------
@@ -225,11 +234,11 @@ class Hooks:
             n_before = self._n_firings.get(module_name, 0)
             self._n_firings[module_name] = n_before + 1
             modules = self._names_of[id(module)]
-            time_dim = self.selection.time_dim_of(module_name, modules)
+            time_dim = self.selection.time_dim_of(module_name, *modules)
             name = module_name if time_dim == "calls" else self._name_of(module_name, n_before)
             if not self.selection.wants(name, modules, module):
                 return
-            time_dim = self.selection.time_dim_of(name, modules)
+            time_dim = self.selection.time_dim_of(name, *modules)
             if isinstance(module, nn.RNNBase) and not module.batch_first and time_dim is None:
                 _check_is_packed(name, module, output)
             self._fire(name, modules, output, time_dim)
@@ -284,7 +293,7 @@ class Hooks:
             if self._batch is not None and (not output.ndim or output.shape[0] not in self._batch):
                 self._skipped[name] = tuple(output.shape)
                 return
-        self._fire(name, (), output, self.selection.time_dim_of(name, ()))
+        self._fire(name, (), output, self.selection.time_dim_of(name))
 
     def _function_name(self, function: Any) -> str | None:
         """Name a call where it is made, or return None where it is not to be seen."""
@@ -294,7 +303,7 @@ class Hooks:
         stem = f"{path}.{name_of(function)}" if path else name_of(function)
         n_before = self._n_firings.get(stem, 0)
         self._n_firings[stem] = n_before + 1
-        if self.selection.time_dim_of(stem, ()) == "calls":
+        if self.selection.time_dim_of(stem) == "calls":
             return stem
         return self._name_of(stem, n_before, is_function=True)
 
@@ -305,7 +314,10 @@ class Hooks:
         found = tensor_of(output, name)
         if time_dim == "calls":
             if isinstance(found, PackedSequence):
-                raise TypeError(f"layer {name!r} gives a packed sequence, whose steps are not its calls")
+                raise TypeError(
+                    f"layer {name!r} gives a packed sequence, so its calls are not steps: "
+                    "give no time_dim for it"
+                )
             self._called.setdefault(name, (modules, []))[1].append(found.clone())
         else:
             self._receive(name, modules, found, time_dim)
@@ -319,10 +331,10 @@ class Hooks:
             self._n_steps = n_steps
         elif not np.array_equal(self._n_steps, n_steps):
             raise ValueError(
-                f"layer {name!r} gives {_counted(n_steps)} in a pass where another layer gave "
-                f"{_counted(self._n_steps)} (its activation has shape {tuple(activation.shape)}): the first "
-                "dimension must be the batch, apart from time_dim=, which can be a dict by layer; layers "
-                "with other steps make recordings of their own"
+                f"layer {name!r} gives {_counted(n_steps)}, in an activation of shape "
+                f"{tuple(activation.shape)}, but another layer gave {_counted(self._n_steps)} in the same "
+                "pass. The first dimension, apart from time_dim=, must be the batch. Give time_dim= as a "
+                "dict by layer, or record layers with other steps separately"
             )
         shape = tuple(activation.shape[1:])
         layer = self.layers.get(name)
@@ -330,21 +342,21 @@ class Hooks:
             if self._complete_passes:
                 raise ValueError(
                     f"layer {name!r} fires in this forward pass but not in the first: "
-                    "record models whose layers depend on the input with layers= that always fire"
+                    "name as layers= only those that fire for every stimulus"
                 )
-            layer = Layer(name, modules, shape, self.selection.units_of(name, shape))
+            layer = Layer(name, modules, shape, self.selection.units_of((name, *modules), shape))
             self.layers[name] = layer
         elif layer.shape != shape:
             raise ValueError(
-                f"layer {name!r} gives an activation of shape {shape}, it was {layer.shape} before: "
+                f"layer {name!r} gives an activation of shape {shape}, but it was {layer.shape} before: "
                 "show stimuli of one size (resize or crop them)"
             )
-        self._results[name] = self.on_layer(layer, activation, n_steps)
+        self._results[layer] = self.on_layer(layer, activation, n_steps, self.n_stimuli)
 
     def _check_what_fired(self) -> None:
         way_out = (
-            "Hooks see modules and functions that are called from Python: not branches used in training "
-            "only, not what is within TorchScript or another library's compiled code. "
+            "Hooks see modules and functions that are called from Python. They do not see branches that are "
+            "used in training only, nor the inside of TorchScript or of compiled code. "
             "ann2neo.layers(model, stimuli) lists what can be recorded"
         )
         missing = self.selection.unmet(self.layers.values())
@@ -352,20 +364,21 @@ class Hooks:
             lacking = missing or list(self._modules) or "of an activation, module or function,"
             there_is = what_there_is(model_names(self.model, aliases=True))
             raise ValueError(f"no layer {lacking} fired in a forward pass; {there_is}. {way_out}")
-        for argument in ("units", "time_dim"):
-            given = getattr(self.selection, argument)
-            if isinstance(given, Mapping):
-                check_keys(argument, given, self.layers.values())
-        gone = [name for name in self.layers if name not in self._results]
+        gone = [name for name, layer in self.layers.items() if layer not in self._results]
         if gone:
             raise ValueError(
                 f"layer {gone[0]!r} fired in the first forward pass but not in this one: "
-                "record only layers that every stimulus goes through"
+                "name as layers= only those that fire for every stimulus"
             )
+        if self._complete_passes:
+            return
+        check_keys("units", self.selection.units, self.layers.values())
+        check_keys("threshold", self.selection.threshold, self.layers.values())
+        check_keys("time_dim", self.selection.time_dim, self.layers.values())
         silent = [name for name in self._modules if name not in self._n_firings]
-        if silent and not self._complete_passes:
+        if silent:
             warnings.warn(f"not recorded, because they did not fire: {silent}. {way_out}", stacklevel=2)
-        if self._skipped and not self._complete_passes:
+        if self._skipped:
             warnings.warn(
                 f"not recorded, because their first dimension is not the batch: {self._skipped}",
                 stacklevel=2,

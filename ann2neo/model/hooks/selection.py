@@ -1,31 +1,41 @@
-"""Which layers and units of a model to look at, and what they are called."""
+"""What to look at in a model: the arguments that say so, made and checked once."""
 
 from __future__ import annotations
 
 import re
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from torch import nn
 
-from ...recording.by_layer import _is_named, unmet
+from ...recording.by_layer import key_for, matches, unmet, value_for
+from ...recording.threshold import needs_calibration, values_for
 from ...recording.units import Layer
 from .functions import ACTIVATIONS, may_be_called
+from .names import gives_spikes, model_names, module_paths, what_there_is
 
 TimeDim = int | Literal["calls"] | None
 """What is time within a stimulus in a layer: a dimension, the calls of the module, or nothing."""
 
-SPIKING = ("snntorch._neurons.neurons.SpikingNeuron",)
-"""Modules of other libraries that give spikes, with their subclasses; they are not imported for it."""
 
-
-@dataclass
+@dataclass(frozen=True)
 class Selection:
-    """Which layers and units of a model to look at; the arguments of :func:`ann2neo.record`.
+    """What to look at in a model: which layers and units, when a unit spikes, what is time.
+
+    Parameters
+    ----------
+    layers, units, threshold, time_dim, seed, allow_nan
+        The arguments of :class:`ann2neo.Probe`; a threshold may also be a rule to calibrate.
+
+    Raises
+    ------
+    ValueError
+        If ``layers`` or ``time_dim`` are not what they may be.
 
     Examples
     --------
@@ -36,23 +46,20 @@ class Selection:
 
     layers: Any = None
     units: Any = None
+    threshold: Any = 0.0
     time_dim: TimeDim | Mapping[str, TimeDim] = None
     seed: int = 0
-    _patterns: list[str] = field(init=False)
+    allow_nan: bool = False
 
     def __post_init__(self) -> None:
-        given = self.layers
-        if not isinstance(given, Iterable) or isinstance(given, str | type):
-            given = [] if given is None else [given]
-        given = list(given)
-        self._types = tuple(entry for entry in given if isinstance(entry, type))
-        self._patterns = [entry for entry in given if isinstance(entry, str)]
-        if len(self._types) + len(self._patterns) != len(given) or (self.layers is not None and not given):
-            raise ValueError(
-                f"layers={self.layers!r}: give names, globs or module types, or None for all activations"
-            )
-        if self.layers is None:
-            self._types = ACTIVATIONS
+        if self.layers is not None:
+            is_many = isinstance(self.layers, Iterable) and not isinstance(self.layers, str | type)
+            entries = tuple(self.layers) if is_many else (self.layers,)
+            if not entries or not all(isinstance(entry, str | type) for entry in entries):
+                raise ValueError(
+                    f"layers={self.layers!r}: give names, globs or module types, or None for all activations"
+                )
+            object.__setattr__(self, "layers", entries)  # an iterator would be used up
         by_layer = self.time_dim if isinstance(self.time_dim, Mapping) else {"*": self.time_dim}
         for dim in by_layer.values():
             if dim not in (None, "calls") and (isinstance(dim, bool) or not isinstance(dim, int)):
@@ -60,6 +67,18 @@ class Selection:
                     f"time_dim={self.time_dim!r}: give the number of a dimension, 'calls' where each call of "
                     "a module in a forward pass is a step, None, or a dict of these by layer"
                 )
+
+    # -- layers ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def _patterns(self) -> tuple[str, ...]:
+        return tuple(entry for entry in self.layers or () if isinstance(entry, str))
+
+    @cached_property
+    def _types(self) -> tuple[type, ...]:
+        if self.layers is None:
+            return ACTIVATIONS
+        return tuple(entry for entry in self.layers if isinstance(entry, type))
 
     def modules(self, model: nn.Module) -> dict[str, nn.Module]:
         """Return the modules to hook, by name.
@@ -85,14 +104,15 @@ class Selection:
             if uncalled:
                 kind = type(found[uncalled[0]]).__name__
                 raise ValueError(
-                    f"layer {uncalled[0]!r} is a {kind}, which only holds others and is never called: name "
-                    f"what it holds, say '{uncalled[0]}.*'"
+                    f"layer {uncalled[0]!r} is a {kind}: it holds other modules and is never called itself. "
+                    f"Name what it holds, say '{uncalled[0]}.*'"
                 )
             chosen |= found
         if self._types:
             found = {n: m for n, m in named.items() if self._is_of_types(m)}
             if not found and self.layers is not None:
-                raise ValueError(f"no layer is a {self.layers}; name layers=: {what_there_is(named)}")
+                kinds = " or ".join(kind.__name__ for kind in self._types)
+                raise ValueError(f"no layer is a {kinds}; {what_there_is(named)}")
             chosen |= found
         wanted = {id(module) for module in chosen.values()}
         return {name: module for name, module in model_names(model).items() if id(module) in wanted}
@@ -103,7 +123,7 @@ class Selection:
     def wants(self, layer: str, modules: tuple[str, ...], module: nn.Module) -> bool:
         """Tell whether one firing of a hooked module is selected."""
         return self._is_of_types(module) or any(
-            _is_named(pattern, layer, *modules) for pattern in self._patterns
+            matches(pattern, layer, *modules) for pattern in self._patterns
         )
 
     def watches_functions(self, model: nn.Module) -> bool:
@@ -114,7 +134,7 @@ class Selection:
         )
 
     def names_functions(self, model: nn.Module) -> bool:
-        """Tell whether functions may be selected that are no activations: only by their names."""
+        """Tell whether functions may be selected that are not activations: only by their exact names."""
         paths = set(module_paths(model))
         return any(
             pattern not in paths and not set(pattern) & set("*?[") and may_be_called(pattern, paths)
@@ -122,26 +142,35 @@ class Selection:
         )
 
     def names(self, layer: str) -> bool:
-        """Tell whether a layer is named, by no glob."""
+        """Tell whether a layer is selected by its exact name."""
         return layer in self._patterns
 
     def wants_activation(self, layer: str) -> bool:
         """Tell whether a call of an activation function is selected."""
-        return self.layers is None or any(_is_named(pattern, layer) for pattern in self._patterns)
-
-    def time_dim_of(self, layer: str, modules: tuple[str, ...]) -> TimeDim:
-        """Return what is time in a layer."""
-        if not isinstance(self.time_dim, Mapping):
-            return self.time_dim
-        found = (dim for key, dim in self.time_dim.items() if _is_named(key, layer, *modules))
-        return next(found, None)
+        return self.layers is None or any(matches(pattern, layer) for pattern in self._patterns)
 
     def unmet(self, layers: Iterable[Layer]) -> list[str]:
-        """Return the names and globs that none of these layers meets."""
+        """Return the names and globs that match none of these layers."""
         return unmet(self._patterns, layers)
 
-    def units_of(self, layer: str, shape: tuple[int, ...]) -> np.ndarray:
-        """Return the indices of the units to record in a layer of that shape, in ascending order.
+    # -- by layer --------------------------------------------------------------------------------------
+
+    def time_dim_of(self, *names: str) -> TimeDim:
+        """Return what is time in a layer of these names, its own first; in a dict that lacks it, nothing."""
+        if not isinstance(self.time_dim, Mapping):
+            return self.time_dim
+        key = key_for("time_dim", self.time_dim, *names)
+        return None if key is None else self.time_dim[key]
+
+    def units_of(self, names: tuple[str, ...], shape: tuple[int, ...]) -> np.ndarray:
+        """Return the indices of the units to record in a layer, in ascending order.
+
+        Parameters
+        ----------
+        names : tuple of str
+            Of the layer, its own first.
+        shape : tuple of int
+            Of its activation in one bin.
 
         Raises
         ------
@@ -149,80 +178,41 @@ class Selection:
             If an index is out of range, or a layer is missing in a dict of indices.
         """
         n_units = int(np.prod(shape))
-        wanted = self.units
-        if isinstance(wanted, Mapping):
-            wanted = next((v for k, v in wanted.items() if fnmatchcase(layer, k) or layer == k), None)
-            if wanted is None:
-                raise ValueError(
-                    f"units has nothing for layer {layer!r}, only for {list(self.units)}: "
-                    "add it, or '*' for all other layers"
-                )
+        wanted = value_for("units", self.units, *names)
         if wanted is None or (isinstance(wanted, str) and wanted == "all"):
             return np.arange(n_units)
         if isinstance(wanted, int | np.integer) and not isinstance(wanted, bool):
             if wanted < 1:
                 raise ValueError(f"units={wanted}: give at least one unit a layer")
             # the layer's name in the seed: a sample does not depend on which other layers are recorded
-            rng = np.random.default_rng([self.seed, zlib.crc32(layer.encode())])
+            rng = np.random.default_rng([self.seed, zlib.crc32(names[0].encode())])
             return np.sort(rng.choice(n_units, size=min(int(wanted), n_units), replace=False))
         indices = np.unique(np.asarray(wanted))
         if indices.dtype.kind not in "iu" or not indices.size:
             raise ValueError(f"units={wanted!r}: give 'all', a number a layer, or indices of units")
         if indices[0] < 0 or indices[-1] >= n_units:
             wrong = indices[0] if indices[0] < 0 else indices[-1]
-            raise ValueError(f"unit {wrong} is out of range: layer {layer!r} has units 0 to {n_units - 1}")
+            raise ValueError(f"unit {wrong} is out of range: layer {names[0]!r} has units 0 to {n_units - 1}")
         return indices.astype(np.int64)
 
+    # -- thresholds ------------------------------------------------------------------------------------
 
-def model_names(model: nn.Module, aliases: bool = False) -> dict[str, nn.Module]:
-    """Return the modules of a model by name, itself by the name of its class."""
-    return {path or type(model).__name__: module for path, module in module_paths(model, aliases).items()}
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether a threshold is a rule, which has to be calibrated before it is one number a unit."""
+        return needs_calibration(self.threshold)
 
+    def threshold_of(self, layer: Layer) -> np.ndarray:
+        """Return the threshold of each recorded unit of a layer: float64 (n_recorded_units,).
 
-def module_paths(model: nn.Module, aliases: bool = False) -> dict[str, nn.Module]:
-    """Return the modules of a model by path, its own being empty; what torch.compile wraps as if it did not.
-
-    Examples
-    --------
-    >>> import torch
-    >>> list(module_paths(nn.Sequential(torch.compile(nn.Sequential(nn.ReLU())))))
-    ['', '0', '0.0']
-    """
-    modules = model.named_modules(remove_duplicate=not aliases)
-    return {
-        ".".join(part for part in path.split(".") if part != "_orig_mod"): module
-        for path, module in modules
-        if not hasattr(module, "_orig_mod")
-    }
-
-
-def gives_spikes(module: nn.Module) -> bool:
-    """Tell whether a module is a spiking neuron of another library."""
-    return any(f"{kind.__module__}.{kind.__qualname__}" in SPIKING for kind in type(module).__mro__)
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the user's own module out of torch.compile and the wrappers of parallel training.
-
-    Examples
-    --------
-    >>> relu = nn.ReLU()
-    >>> unwrapped(nn.DataParallel(relu)) is relu
-    True
-    """
-    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel)
-    while isinstance(model, wrappers) or hasattr(model, "_orig_mod"):
-        inner: Any = model.module if isinstance(model, wrappers) else model._orig_mod
-        model = inner
-    return model
+        Raises
+        ------
+        ValueError
+            If a dict of thresholds lacks the layer, or its threshold has a wrong shape or is NaN.
+        """
+        rule = value_for("threshold", self.threshold, *layer.names)
+        return values_for(rule, layer.name, layer.shape, layer.units)
 
 
 def _matched(modules: Mapping[str, nn.Module], patterns: Iterable[str]) -> dict[str, nn.Module]:
     return {n: m for n, m in modules.items() if any(fnmatchcase(n, p) for p in patterns)}
-
-
-def what_there_is(named: Mapping[str, nn.Module]) -> str:
-    """Tell the modules of a model, for messages."""
-    names = [f"{name} ({type(module).__name__})" for name, module in named.items()]
-    more = f", … {len(names) - 40} more" if len(names) > 40 else ""
-    return f"the model has {', '.join(names[:40])}{more}"

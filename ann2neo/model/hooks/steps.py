@@ -19,10 +19,10 @@ def into_bins(
     layer : str
         For messages.
     output : torch.Tensor or PackedSequence
-        The first dimension is the stimuli, that is, apart from ``time_dim``.
+        Apart from ``time_dim``, the first dimension is the stimuli.
     time_dim : int, optional
-        The dimension that is time: each step is a bin. Without, each stimulus is one bin. A
-        PackedSequence knows its own.
+        The dimension that is time: each step is a bin. By default each stimulus is one bin. A
+        PackedSequence has its own.
     shown : torch.Tensor, optional
         Which steps are bins: bool (n_stimuli, n_steps), or the number of steps from the first one on,
         int (n_stimuli,). The others are padding.
@@ -37,7 +37,7 @@ def into_bins(
     Raises
     ------
     ValueError
-        If there is no such dimension, or the steps shown are not in it.
+        If there is no such dimension, or it has other steps than ``shown``.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def into_bins(
         output, shown = pad_packed_sequence(output, batch_first=True)
         time_dim = 1
     if output.ndim == 0:
-        raise ValueError(f"layer {layer!r} gives one number, not a batch: choose another layer")
+        raise ValueError(f"layer {layer!r} gives one number for the whole batch: choose another layer")
     if time_dim is None:
         return output, np.ones(len(output), np.int64)
     if not -output.ndim <= time_dim < output.ndim or output.ndim < 2:
@@ -81,7 +81,7 @@ def _mask(layer: str, shown: torch.Tensor, n_stimuli: int, n_steps: int) -> torc
         raise ValueError(
             f"lengths or mask of shape {tuple(shown.shape)}, but layer {layer!r} gives {n_stimuli} stimuli "
             f"of {n_steps} steps: give ({n_stimuli},) lengths or a mask ({n_stimuli}, {n_steps}), or name "
-            "as layers= only those with these steps"
+            "as layers= only layers that have these steps"
         )
     empty = ~mask.any(1)
     if n_steps and empty.any():
