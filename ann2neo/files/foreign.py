@@ -26,20 +26,20 @@ def read_blocks(path: Path, *, trust: bool = False) -> list[neo.Block]:
     Parameters
     ----------
     path : pathlib.Path
-        A file, or for formats that are folders, the folder. Of Neo's readers for its suffix, the first that
-        finds spike trains is believed.
+        A file, or a folder for formats that are folders. Neo's readers for its suffix are tried in their
+        order, until one finds spike trains.
     trust : bool
         Open pickles, which run code.
 
     Returns
     -------
     list of neo.Block
-        With their spike trains; signals stay in the file where Neo can leave them there.
+        With their spike trains. Signals stay in the file, if Neo can leave them there.
 
     Raises
     ------
     ValueError
-        If Neo has no reader for it, or none finds spike trains; each reader's reason is given.
+        If Neo has no reader for it, or no reader finds spike trains; the error gives each one's reason.
 
     Examples
     --------
@@ -56,8 +56,8 @@ def read_blocks(path: Path, *, trust: bool = False) -> list[neo.Block]:
     for name, reader in readers.items():
         if name in RUN_CODE and not trust:
             raise ValueError(
-                f"{path}: opening a pickle runs any code that its writer put there. If you know who wrote "
-                "it, give trust=True (on the command line --trust); else ask for it as .nwb, .nix or .mat"
+                f"{path}: a pickle runs any code that its writer put there. If you trust the writer, give "
+                "trust=True (on the command line --trust); else ask for the recording as .nwb, .nix or .mat"
             )
         try:
             blocks = _nwb_blocks(path) if name == "NWBIO" and path.is_file() else _neo_blocks(reader, path)
@@ -71,7 +71,7 @@ def read_blocks(path: Path, *, trust: bool = False) -> list[neo.Block]:
             for block in blocks:
                 _cut_to_shared_time(block)
             return blocks
-        reasons.append(f"neo.io.{name} opens it and finds none")
+        reasons.append(f"neo.io.{name} opens it, but finds no spike trains")
     if cause is None:
         raise ValueError(f"{path} holds no spike trains ({'; '.join(reasons)})")
     raise ValueError(f"{path} holds no spike trains, or is damaged ({'; '.join(reasons)})") from cause
@@ -87,7 +87,7 @@ def readers_of(path: Path) -> dict[str, Any]:
     except ValueError:
         raise ValueError(
             f"{path}: unknown {kind} {path.suffix!r}: Neo has no reader for it. If another library reads it, "
-            "make a neo.Block of its spikes and pass that to Recording.from_neo(block, bin_size=...)"
+            "make a neo.Block of the spikes and give it to Recording.from_neo(block, bin_size=...)"
         ) from None
     readers: dict[str, Any] = {}
     for reader in candidates:
@@ -96,8 +96,8 @@ def readers_of(path: Path) -> dict[str, Any]:
     if not readers:
         names = ", ".join(sorted({f"neo.io.{reader.__name__}" for reader in candidates}))
         raise ValueError(
-            f"{path}: of this {kind}, {path.suffix!r}, Neo's readers ({names}) give no spike trains"
-            + ", or want the folder that the file is in" * any(reader.mode == "dir" for reader in candidates)
+            f"{path}: Neo's readers for the {kind} {path.suffix!r} ({names}) do not give spike trains"
+            + ", or read the whole folder: name that" * any(reader.mode == "dir" for reader in candidates)
         )
     return readers
 
@@ -128,8 +128,8 @@ def _neo_blocks(reader: Any, path: Path) -> list[neo.Block]:
 def _nwb_blocks(path: Path) -> list[neo.Block]:
     """Read the table of units of an NWB file.
 
-    :class:`neo.io.NWBIO` wants exactly one observation interval for each unit, which few files have, takes a
-    time that grows with the square of their number, and does not open files with keywords.
+    Not by :class:`neo.io.NWBIO`. That wants exactly one observation interval for each unit, which few files
+    have; its time grows with the square of the number of units; and it does not open files with keywords.
     """
     import h5py
 
@@ -155,7 +155,7 @@ def _ragged(table: h5py.Group, column: str) -> list[np.ndarray]:
 
 
 def _texts(table: h5py.Group, column: str, n: int) -> list[str | None]:
-    """Return a column that Neo writes; files from elsewhere have none, or something else."""
+    """Return a column that Neo writes, None for each row if the file has no such column of texts."""
     import h5py
 
     if column not in table or h5py.check_string_dtype(table[column].dtype) is None:
@@ -173,8 +173,8 @@ def _blocks(
 ) -> list[neo.Block]:
     """Make trains of the rows of a table of units.
 
-    Units that were all observed in the same intervals have a segment for each; in files that Neo wrote, a
-    row is a unit in a segment.
+    If all units were observed in the same intervals, each interval becomes a segment. In files that Neo
+    wrote, a row is a unit in a segment.
     """
     import neo
     import quantities as pq
@@ -196,12 +196,13 @@ def _blocks(
             trains.setdefault((block, segment, number), []).append(train)
     if gaps:
         warnings.warn(
-            "units were observed in several intervals, and not all in the same: gaps count as silence",
+            "units were observed in several intervals, but not all units in the same: gaps count as silence",
             stacklevel=2,
         )
     if n_outside:
         warnings.warn(
-            f"{n_outside} spikes lie outside the intervals in which their units were observed: left out",
+            f"{n_outside} spikes are left out: they lie outside the intervals in which their units were "
+            "observed",
             stacklevel=2,
         )
     blocks: dict[str | None, neo.Block] = {}
@@ -213,14 +214,14 @@ def _blocks(
 
 
 def _observe_until_the_last_spike(segment: neo.Segment) -> None:
-    """Let neurons be silent, not unobserved, after their own last spike: a text tells of neither."""
+    """Take all neurons to be observed until the last spike of any: a text does not say how long they were."""
     stop = max(train.t_stop for train in segment.spiketrains)
     for train in segment.spiketrains:
         train.t_stop = stop
 
 
 def _cut_to_shared_time(block: neo.Block) -> None:
-    """Leave of each segment the time in which all its neurons were observed: Elephant bins no other."""
+    """Cut each segment to the time in which all its neurons were observed: Elephant bins only that."""
     cut: dict[int, neo.SpikeTrain] = {}
     n_cut = 0
     for segment in block.segments:
@@ -236,7 +237,7 @@ def _cut_to_shared_time(block: neo.Block) -> None:
         group.spiketrains = [cut.get(id(train), train) for train in group.spiketrains]
     if n_cut:
         warnings.warn(
-            f"{n_cut} spikes are left out: they lie where not all neurons of their segment were observed",
+            f"{n_cut} spikes are left out: not all neurons of their segment were observed at their time",
             stacklevel=2,
         )
 
@@ -247,15 +248,15 @@ def chosen(blocks: list[neo.Block], number: int | None, path: Path) -> neo.Block
     Raises
     ------
     ValueError
-        If there is no such Block, or there are several and none was asked for.
+        If there is no such Block; or if there are several and ``number`` is None.
     """
     if number is None and len(blocks) == 1:
         return blocks[0]
     if number is None or not 0 <= number < len(blocks):
         names = ", ".join(f"{i}: {block.name!r}" for i, block in enumerate(blocks[:10]))
-        asked = "" if number is None else f", none with the number {number}"
+        asked = "" if number is None else f" but no Block {number}"
         raise ValueError(
-            f"{path} holds {len(blocks)} Blocks{asked}: give one of them, for example block=0 (on the "
-            f"command line --block 0): {names}"
+            f"{path} holds {len(blocks)} Blocks{asked}: choose one, for example block=0 (on the command line "
+            f"--block 0): {names}"
         )
     return blocks[number]

@@ -36,7 +36,7 @@ def read_nwb(path: Path) -> Recording:
     ValueError
         If the file is not as it was saved.
     """
-    # pynwb would look at every column of a file of which the standard fixes the places needed here
+    # by h5py: the standard says where all that is needed lies, and pynwb would look at every column
     import h5py
 
     file = h5py.File(path, "r")
@@ -60,7 +60,7 @@ def read_nwb(path: Path) -> Recording:
             raise ValueError("it is not as it was saved")
         possible = len(counts) == n_trials * len(checksums) and counts.sum() == times.size
         if not possible or (counts < 0).any() or (counts.reshape(-1, n_trials) > trial_bins).any():
-            raise ValueError(f"{times.size} spikes are not what its {len(counts)} trains have room for")
+            raise ValueError(f"its {len(counts)} trains do not have room for {times.size} spikes")
         offsets = np.concatenate([[0], ends[n_trials - 1 :: n_trials]]).astype(np.int64)
         first = 0
 
@@ -73,7 +73,7 @@ def read_nwb(path: Path) -> Recording:
 
         recording = rebuild(description, packed)
         if first != len(checksums):
-            raise ValueError(f"{len(checksums)} units were saved, {first} are described")
+            raise ValueError(f"{len(checksums)} units were saved, but {first} are described")
         return recording
     except BaseException:
         file.close()
@@ -86,9 +86,9 @@ class TrainsInFile:
     Parameters
     ----------
     times : h5py.Dataset
-        Spike times of all units in s. The file stays open as long as this lives.
+        Spike times of all units in s. The file stays open as long as this object lives.
     offsets : numpy.ndarray
-        int64 (n_units + 1,), where those of each unit of the layer begin, and where those of the last end.
+        int64 (n_units + 1,): where the times of each unit of the layer begin, and where the last ones end.
     checksums : numpy.ndarray
         uint32 (n_units,), see :func:`~ann2neo.files.seal.checksums_of_units`.
     names : list of str
@@ -140,8 +140,8 @@ class TrainsInFile:
             packed = packed_of(np.concatenate(times), ends, self.bin_size, self.n_bins)
         except Exception as error:
             raise ValueError(
-                f"{self.times.file.filename} is damaged where the spikes of unit {self.names[rows[0]]} or "
-                f"the {len(rows) - 1} read with it are ({type(error).__name__}: {error})"
+                f"{self.times.file.filename} is damaged in the spikes of unit {self.names[rows[0]]}, or of "
+                f"the {len(rows) - 1} units read with it ({type(error).__name__}: {error})"
             ) from error
         for row, bits in zip(rows, packed, strict=True):
             if zlib.crc32(bits) != self.checksums[row]:

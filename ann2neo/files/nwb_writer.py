@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 
 SPIKES_IN_CHUNK = 2**14
-"""Spike times that are compressed together: reading a train reads the chunks it lies in."""
+"""Spike times that are compressed together: to read a train is to read the chunks in which it lies."""
 
 CHUNKS_WAITING = 64
 """Chunks that may be in memory at once while a file is written."""
 
 GZIP: dict[str, Any] = {"compression": "gzip", "compression_opts": 1}
-"""What every HDF5 library can undo. It takes a spike time from 8 to 3.3 bytes."""
+"""A compression that every HDF5 library can undo. A spike time takes 3.3 bytes of its 8."""
 
 _UNIT_COLUMNS = {
     "unit": "index in the flattened activation of the layer",
@@ -77,9 +77,9 @@ def write_nwb(recording: Recording, path: Path) -> None:
         identifier=fingerprint(description, counts, checksums),
         session_start_time=_recorded_at(recording),
         experiment_description=_WHAT_IT_IS,
-        # no keywords: with these, Neo's reader does not open a file
+        # no keywords: Neo's reader does not open a file that has some
         **_provenance(recording),
-        # of the fields that NWB has for free text, Neo hands this one on as a Block annotation
+        # NWB has several fields for free text; this one Neo hands on as a Block annotation
         notes=NOTES + description + "}",
     )
     n_trials = recording.n_trials
@@ -98,7 +98,7 @@ def write_nwb(recording: Recording, path: Path) -> None:
 
 
 def _provenance(recording: Recording) -> dict[str, Any]:
-    """Return what NWB has fields for of where a recording came from."""
+    """Return where a recording came from, as far as NWB has fields for it."""
     import pynwb
 
     told = {k: v for k, v in recording.annotations.items() if isinstance(v, str | int | float)}
@@ -153,7 +153,7 @@ def _chunks_of_times(recording: Recording, size: int) -> Iterator[np.ndarray]:
 
 
 def _recorded_at(recording: Recording) -> datetime:
-    """Return when it was recorded; never now, which is when it was saved."""
+    """Return when it was recorded, 1970 if unknown; not the time of saving."""
     try:
         moment = datetime.fromisoformat(recording.annotations["recorded_at"])
     except (KeyError, TypeError, ValueError):
@@ -185,7 +185,7 @@ def _nwb_units(
 ) -> pynwb.misc.Units:
     """Return one row for each unit in each trial; the trials of a unit follow one another.
 
-    Texts and spike times are left to be filled in: pynwb goes through its own lists one by one.
+    Texts and spike times are filled in later: pynwb would go through its own lists one by one.
     """
     import h5py
     import pynwb
@@ -216,7 +216,7 @@ def _nwb_units(
         columns[name] = description, np.repeat(table[name].to_numpy(), n_trials)
     ends: dict[str, np.ndarray] = {
         "spike_times": np.cumsum(counts).astype(np.uint64),
-        # unlike the other's, no uint64: SpikeInterface takes this for a property of units
+        # uint32, unlike the other: SpikeInterface takes this for a property of units
         "obs_intervals": np.arange(1, n_rows + 1, dtype=np.uint32),
     }
     return pynwb.misc.Units(

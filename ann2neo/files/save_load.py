@@ -1,7 +1,7 @@
 """Recordings in files: ``.nwb``, ``.nix``, ``.pkl`` and ``.mat``, chosen by suffix.
 
-Spikes are stored as each format stores spike trains, for everybody to open; all the rest travels beside
-them as the JSON of :func:`ann2neo.spiketrains.describe`, so that no format loses anything.
+Spikes are stored as each format stores spike trains, so that everybody can open them. All the rest travels
+beside them as the JSON of :func:`ann2neo.interop.description.describe`, so that no format loses anything.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ def save(recording: Recording, path: str | os.PathLike[str], *, overwrite: bool 
     OSError
         If the disk is full or the folder cannot be written to.
     ValueError
-        If the suffix is none of :data:`SUFFIXES`.
+        If the suffix is not one of :data:`SUFFIXES`.
 
     Notes
     -----
-    Whatever happens meanwhile, what was there before stays until the new file is complete. A process that
-    is killed leaves a folder ``.ann2neo-...`` beside it, which may be deleted and disturbs no later save.
+    Whatever happens meanwhile, the old file stays until the new one is complete. A process that is killed
+    leaves a folder ``.ann2neo-...`` beside it. It disturbs no later save and may be deleted.
 
     Examples
     --------
@@ -96,13 +96,13 @@ def save(recording: Recording, path: str | os.PathLike[str], *, overwrite: bool 
         with written_whole(path, overwrite=overwrite) as part:
             file_format.write(recording, part)
     except FileExistsError:
-        check_can_be_written(path)  # which says what to do about one that another process made meanwhile
+        check_can_be_written(path)  # another process made one meanwhile: this says what to do
         raise
     except (OSError, RuntimeError) as error:  # the HDF5 library's are of either kind
         raise OSError(
             getattr(error, "errno", None) or EIO,
-            f"{path} could not be saved ({error}): make room or give another folder. What was there before "
-            "still is",
+            f"{path} could not be saved ({error}): make room or give another folder. The old file, if there "
+            "was one, is unchanged",
         ) from error
     return path
 
@@ -125,17 +125,17 @@ def load(
     path : path
         The file; a folder, where a format is one.
     bin_size : float (ms) or quantity, optional
-        For a file from elsewhere: the bins to put its spikes in, as
-        :func:`ann2neo.interop.from_block.from_neo` does. A file of ours has its own bins.
+        How long a bin is, for a file from elsewhere: see :func:`ann2neo.interop.from_block.from_neo`. A file
+        of ours has its own bins.
     block : int, optional
-        Which Block, counted from 0, of a file from elsewhere that holds several.
+        Which Block to read, counted from 0, if a file from elsewhere holds several.
     trust : bool
-        Needed for ``.pkl``: opening a pickle runs whatever code its writer put there.
+        Needed for ``.pkl``: a pickle runs any code that its writer put there.
 
     Returns
     -------
     Recording
-        Equal to the one saved; of a file from elsewhere, without stimuli and thresholds.
+        Equal to the one that was saved. From elsewhere, it has no stimuli and no thresholds.
 
     Raises
     ------
@@ -144,17 +144,17 @@ def load(
     ImportError
         If the library that reads the format is not installed.
     ValueError
-        If Neo does not know the suffix; if the file is damaged, or holds no spikes; if it is a pickle and
-        ``trust`` is not given; if it is not ours and ``bin_size`` is not given, or ours and has other bins.
+        If Neo does not know the suffix; if the file is damaged or holds no spikes; if it is a pickle and
+        ``trust`` is not given; if it is from elsewhere and ``bin_size`` is not given; if it is ours and has
+        bins of another size.
 
     Notes
     -----
-    Of files from elsewhere only spike times are read; what each reader of Neo needs is for the user to
-    install. NWB is read by its standard, not by :class:`neo.io.NWBIO`, whose time is quadratic in the
-    number of trains and which wants exactly one observation interval for each; further columns of the
-    table of units are dropped. Text says little about itself: to :class:`neo.io.AsciiSpikeTrainIO` each
-    line of a ``.txt`` is a neuron's spike times in s, separated by tabs; all are taken to be observed from 0
-    to the last spike of any.
+    From elsewhere only spike times are read. A reader of Neo may need a library that you have to install.
+    NWB is read by its standard, not by :class:`neo.io.NWBIO`: its time is quadratic in the number of trains,
+    and it wants exactly one observation interval for each. Further columns of the table of units are
+    dropped. In a ``.txt``, :class:`neo.io.AsciiSpikeTrainIO` takes each line for a neuron's spike times in s,
+    separated by tabs; all neurons are taken to be observed from 0 to the last spike of any.
 
     Examples
     --------
@@ -189,8 +189,8 @@ def load(
             recording = _unsealed(found)
     if bin_size is not None and milliseconds(bin_size) != recording.time.bin_size:
         raise ValueError(
-            f"bin_size={bin_size}: ann2neo saved {path} in bins of {recording.time.bin_size:g} ms, which it "
-            "keeps: give no bin_size"
+            f"bin_size={bin_size}: ann2neo saved {path} in bins of {recording.time.bin_size:g} ms, and it "
+            "keeps them: leave out bin_size"
         )
     return recording
 
@@ -203,7 +203,7 @@ def _read_own_nwb(path: Path, block: int | None) -> Recording | None:
         except NotOurs:
             return None
     if block:
-        raise ValueError(f"{path} holds one Block: give no block={block}")
+        raise ValueError(f"{path} holds one Block only: leave out block={block}")
     return recording
 
 
@@ -219,7 +219,7 @@ def _binned(block: neo.Block, bin_size: Any, path: Path) -> Recording:
 
 
 class NotBinned(ValueError):
-    """A file from elsewhere was to be opened without saying how long a bin is.
+    """A file from elsewhere cannot be opened without saying how long a bin is.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ class NotBinned(ValueError):
 
     def __init__(self, path: Path) -> None:
         super().__init__(
-            f"{path} was not saved by ann2neo. Its spikes have to be binned: say how long a bin is, for "
+            f"{path} was not saved by ann2neo, so its spikes must be binned: say how long a bin is, for "
             "example bin_size=1 (ms), on the command line --bin-size 1"
         )
 
@@ -254,7 +254,7 @@ def _format_of(path: Path) -> _Format:
 
 
 SECONDS_A_NIX_TRAIN = 0.03
-"""What nixio takes, measured; some hundred small objects of HDF5 each."""
+"""What nixio takes, measured: a train is some hundred small objects of HDF5."""
 
 
 def _write_nix(recording: Recording, path: Path) -> None:
@@ -264,8 +264,8 @@ def _write_nix(recording: Recording, path: Path) -> None:
     minutes = n_trains * SECONDS_A_NIX_TRAIN / 60
     if minutes > 0.5:
         warnings.warn(
-            f"{n_trains} trains take nixio some {minutes:.0f} min: .nwb takes {1 + n_trains / 1e4:.0f} s. Or "
-            "save fewer, recording.select(units=...)",
+            f"nixio takes some {minutes:.0f} min for {n_trains} trains: save as .nwb, which takes "
+            f"{1 + n_trains / 1e4:.0f} s, or save fewer units, recording.select(units=...)",
             stacklevel=3,
         )
     with neo.io.NixIO(str(path), "ow") as io:
@@ -277,8 +277,8 @@ def _write_mat(recording: Recording, path: Path) -> None:
 
     block = _portable_block(recording)
     for segment in block.segments:
-        segment.epochs = []  # of one trial each: read as a scalar, which makes no valid Epoch
-    # NeoMatlabIO tells trains by their id(), so all have to live until the end
+        segment.epochs = []  # of one trial each: SciPy reads scalars, of which Neo cannot make Epochs
+    # NeoMatlabIO recognizes trains by their id(), so all must live until the end
     trains = [list(segment.spiketrains) for segment in block.segments]
     neo.io.NeoMatlabIO(str(path)).write_block(block)
     del trains
@@ -291,9 +291,9 @@ def _write_pkl(recording: Recording, path: Path) -> None:
 
 
 def _portable_block(recording: Recording) -> neo.Block:
-    """Return the recording as a Block with only such visible annotations as every format can hold.
+    """Return the recording as a Block, its visible annotations only those that every format can hold.
 
-    The others are in the description all the same.
+    The description has them all.
     """
     block = _sealed_block(recording)
     block.annotations = {k: v for k, v in block.annotations.items() if _portable(k, v)}
@@ -301,7 +301,7 @@ def _portable_block(recording: Recording) -> neo.Block:
 
 
 def _sealed_block(recording: Recording) -> neo.Block:
-    """Return the recording as a Block with the fingerprint by which a damaged file is told."""
+    """Return the recording as a Block with its fingerprint, which shows later whether a file is damaged."""
     from ..interop.neo_block import to_neo
 
     block = to_neo(recording)
@@ -320,7 +320,7 @@ def _unsealed(block: neo.Block) -> Recording:
     recording = from_neo(block)
     if block.annotations.get(SEAL) != _seal(str(block.annotations[HEADER]), recording):
         raise ValueError(
-            "it is not as it was saved; if neo.io changed it on purpose, read it with neo.io and pass the "
+            "it is not as it was saved. If somebody changed it on purpose, read it with neo.io and give the "
             "Block to Recording.from_neo(block)"
         )
     return recording
@@ -345,7 +345,7 @@ class _Format:
     extra: str = ""
     readers: tuple[str, ...] = ()
     check: Callable[[Path], None] = lambda path: None
-    """Raises ValueError where the library that reads a damaged file could take all memory, or not return."""
+    """Raises ValueError if a damaged file could take all memory, or would never be read to its end."""
 
     def require(self, *, to_read: bool = False) -> None:
         """Raise ImportError, with the way out, if the library of this format is missing."""

@@ -1,4 +1,4 @@
-"""By what a file tells that it still holds the recording that was saved."""
+"""The fingerprint of a recording: a file that was changed or damaged no longer has it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def checksums_of_units(recording: Recording) -> np.ndarray:
 
 
 def fingerprint(description: str, counts: np.ndarray, checksums: np.ndarray) -> str:
-    """Return the SHA-256 of a description and of what the two functions above give.
+    """Return the SHA-256 of a description, of spike counts and of checksums.
 
     Examples
     --------

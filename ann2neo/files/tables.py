@@ -37,7 +37,7 @@ def save_table(table: pd.DataFrame, path: str | os.PathLike[str], *, overwrite: 
     Raises
     ------
     FileExistsError, FileNotFoundError, ImportError, ValueError
-        As :func:`check_can_be_tabled` tells beforehand.
+        As by :func:`check_can_be_tabled`, before anything is written.
 
     Examples
     --------
@@ -69,12 +69,12 @@ def check_can_be_tabled(path: str | os.PathLike[str], *, overwrite: bool = False
     ImportError
         If pyarrow, which writes Parquet, is not installed.
     ValueError
-        If the suffix is none of :data:`TABLE_SUFFIXES`.
+        If the suffix is not one of :data:`TABLE_SUFFIXES`.
     """
     path = Path(path)
     if path.suffix.lower() not in TABLE_SUFFIXES:
         raise ValueError(
-            f"{path}: unknown suffix {path.suffix!r} of a table: give one of {', '.join(TABLE_SUFFIXES)}"
+            f"{path}: a table cannot have the suffix {path.suffix!r}: give one of {', '.join(TABLE_SUFFIXES)}"
         )
     check_can_be_written(path, overwrite=overwrite)
     if path.suffix.lower() == ".parquet":

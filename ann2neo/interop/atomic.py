@@ -1,4 +1,4 @@
-"""Files that appear under their name when they are complete; until then, what was there before stays."""
+"""Files that appear under their name when they are complete. Until then, the old file stays."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _give_its_name(part: Path, path: Path, *, overwrite: bool) -> None:
         except FileExistsError:
             raise
         except OSError:
-            check_can_be_written(path)  # all that is left where the file system has no hard links
+            check_can_be_written(path)  # the file system has no hard links: look once more, then rename
     part.replace(path)
 
 

@@ -1,4 +1,4 @@
-"""All of a recording but its spikes, as text that travels in every file format."""
+"""All of a recording but its spikes, as a text that travels in every file format."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ HEADER = "ann2neo"
 """The Block annotation that holds, as JSON, all of a recording but its spikes."""
 
 NOTES = f'{{"{HEADER}": '
-"""What the Block annotation ``notes`` begins with that Neo makes of an NWB file of ours."""
+"""How the notes of our NWB files begin. Neo hands them on as the Block annotation ``notes``."""
 
 MOST_BINS = 2**34
-"""Bins that a file may say it has; the raster of one unit takes 2 GB then."""
+"""How many bins a file may say that it has. The raster of one unit then takes 2 GB."""
 
 
 def train_name(layer: str, unit: int) -> str:
@@ -51,9 +51,9 @@ def block_name(recording: Recording) -> str:
 
 
 def as_shown(values: np.ndarray) -> np.ndarray:
-    r"""Return strings with what HDF5 cannot hold escaped; numbers as they are.
+    r"""Return strings in which characters that HDF5 cannot hold are escaped; numbers as they are.
 
-    A file name that is not UTF-8 has half surrogate pairs in Python.
+    Such characters occur: in Python, a file name that is not UTF-8 has half surrogate pairs.
 
     Examples
     --------
@@ -131,12 +131,12 @@ def rebuild(description: str, packed: Callable[[PseudoTime, list[str]], PackedRo
     told = json.loads(description)
     if told["version"] != 1:
         raise ValueError(
-            f"the recording is in version {told['version']} of ann2neo's format, this ann2neo reads "
-            "version 1: update it"
+            f"the recording is in version {told['version']} of ann2neo's format, but this ann2neo reads "
+            "version 1 only: update ann2neo"
         )
     time = PseudoTime(float(told["bin_size"]), tuple(told["trial_bins"]))
     if time.n_bins > MOST_BINS:
-        raise ValueError(f"the recording says it has {time.n_bins} bins: at most {MOST_BINS} can be handled")
+        raise ValueError(f"the recording says that it has {time.n_bins} bins: {MOST_BINS} are possible")
     rasters = {
         of["name"]: SpikeRaster(
             packed(time, [train_name(of["name"], unit) for unit in of["units"]]),

@@ -1,4 +1,4 @@
-"""Libraries that are not always there: used if they are, else named with the command that installs them."""
+"""Libraries that are not always installed. If one is missing, the error says how to install it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def needed(module: str, *, by: str, extra: str) -> Any:
 
 
 def check_installed(*modules: str, by: str, extra: str) -> None:
-    """Raise the ImportError of :func:`needed` without importing anything, which can take seconds."""
+    """Raise the ImportError of :func:`needed`, but import nothing: an import can take seconds."""
     for module in modules:
         if find_spec(module) is None:
             raise ImportError(how_to_install(module, by=by, extra=extra))

@@ -28,29 +28,28 @@ def from_neo(block: neo.Block, bin_size: Any = None) -> Recording:
     Parameters
     ----------
     block : neo.Block
-        Either made by :func:`to_neo` (also when a file was between), which gives back the very
-        recording; or any other, say of cortical neurons, whose spikes are then binned.
+        Either one made by :func:`~ann2neo.interop.neo_block.to_neo`, also after it was in a file: this gives
+        back the very recording. Or any other Block, say of cortical neurons: its spikes are binned.
     bin_size : float (ms) or quantity, optional
-        For a Block from elsewhere: the bins to put its spikes in. A bin holds one spike at most, so it
-        should be short; spikes that share a bin are counted in the annotation ``n_spikes_merged``,
-        with a warning.
+        How long a bin is, for a Block from elsewhere. A bin holds one spike at most, so it should be
+        short. Spikes that share a bin give a warning, and the annotation ``n_spikes_merged`` counts them.
 
     Returns
     -------
     Recording
-        A Block from elsewhere gives one layer for each Group that has spike trains, and one, ``units``,
-        for trains in no Group; a trial for each Segment with trains; no stimuli and no thresholds (NaN).
-        Units are told across segments by the names of their trains, where these have different ones,
-        else by position. Bins start at the latest ``t_start`` of a segment's trains, and an incomplete
-        last bin is dropped.
+        A Block from elsewhere gives one layer for each Group that has spike trains, and a layer ``units``
+        for trains in no Group; a trial for each Segment with trains; no stimuli, and NaN as thresholds.
+        A unit is found in each segment by the name of its train, if all names in a segment differ, else by
+        its position. Bins start at the latest ``t_start`` of a segment's trains, and an incomplete last
+        bin is dropped.
 
     Raises
     ------
     ValueError
-        If a Block from elsewhere comes without bin size, has no trains, or other trains in one segment
+        If a Block from elsewhere comes without bin size, has no trains, or has other trains in one segment
         than in the next; if a Block of ours lost trains.
     TypeError
-        If it is no Block.
+        If it is not a Block.
 
     Notes
     -----
@@ -67,7 +66,7 @@ def from_neo(block: neo.Block, bin_size: Any = None) -> Recording:
     array([[0, 1, 0, 0, 1]])
     """
     if not isinstance(block, neo.Block):
-        raise TypeError(f"from_neo takes a neo.Block, this is a {type(block).__name__}")
+        raise TypeError(f"from_neo takes a neo.Block, but this is a {type(block).__name__}")
     if bin_size is not None:
         return _from_foreign_block(block, milliseconds(bin_size))
     description, notes = (str(block.annotations.get(key, "")) for key in (HEADER, "notes"))
@@ -75,7 +74,7 @@ def from_neo(block: neo.Block, bin_size: Any = None) -> Recording:
         description = notes[len(NOTES) : -1]
     if not description:
         raise ValueError(
-            f"Block {block.name!r} was not made by ann2neo: give the bin_size to bin its spikes in, "
+            f"Block {block.name!r} was not made by ann2neo, so its spikes must be binned: give bin_size, "
             "for example bin_size=1 * quantities.ms"
         )
     return _from_own_block(block, description)
@@ -85,8 +84,8 @@ def _from_own_block(block: neo.Block, description: str) -> Recording:
     told = json.loads(description)
     if len(block.segments) != len(told["trial_bins"]):
         raise ValueError(
-            f"the Block was made with {len(told['trial_bins'])} segments and has {len(block.segments)}: "
-            "give bin_size to bin what is left of it"
+            f"the Block was made with {len(told['trial_bins'])} segments, but now it has "
+            f"{len(block.segments)}: to bin the spikes that are left, give bin_size"
         )
 
     trains = [{train.name: train for train in segment.spiketrains} for segment in block.segments]
@@ -99,14 +98,14 @@ def _from_own_block(block: neo.Block, description: str) -> Recording:
             for trial, named in enumerate(trains):
                 if name not in named:
                     raise ValueError(
-                        f"segment {trial} has no train {name!r}, which the Block was made with: "
-                        "give bin_size to bin what is left of it"
+                        f"segment {trial} has lost its train {name!r}: to bin the spikes that are left, "
+                        "give bin_size"
                     )
                 bins = bins_of(_in_ms(named[name]), time.bin_size)
                 if len(bins) and not edges[trial] <= bins.min() <= bins.max() < edges[trial + 1]:
                     raise ValueError(
-                        f"unit {name} has a spike outside trial {trial}, which spans bins {edges[trial]} to "
-                        f"{edges[trial + 1] - 1}"
+                        f"unit {name} has a spike outside trial {trial}, that is outside bins "
+                        f"{edges[trial]} to {edges[trial + 1] - 1}: to bin all spikes again, give bin_size"
                     )
                 dense[bins] = True
             rows[row] = np.packbits(dense)
@@ -138,8 +137,8 @@ def _from_foreign_block(block: neo.Block, bin_size: float) -> Recording:
     merged = n_spikes - int(dense.sum())
     if merged:
         warnings.warn(
-            f"{merged} of {n_spikes} spikes share a bin of {bin_size:g} ms with another spike of their "
-            "unit, or lie outside the complete bins: a shorter bin_size keeps more",
+            f"{merged} of {n_spikes} spikes are lost: they share a bin of {bin_size:g} ms with another "
+            "spike of their unit, or lie outside the complete bins. A shorter bin_size keeps more",
             stacklevel=3,
         )
     rasters = {
@@ -154,8 +153,8 @@ def _aligned(trains: list[list[neo.SpikeTrain]], block_name: str | None) -> list
     n_trains = {len(of_segment) for of_segment in trains}
     if len(n_trains) > 1:
         raise ValueError(
-            f"the segments of Block {block_name!r} have {sorted(n_trains)} spike trains: "
-            "a recording needs the same units in every trial"
+            f"the segments of Block {block_name!r} have different numbers of spike trains, "
+            f"{sorted(n_trains)}: give every segment the same units, as a recording needs them in every trial"
         )
     by_name = [{train.name: train for train in of_segment} for of_segment in trains]
     if any(None in named or len(named) < len(of) for named, of in zip(by_name, trains, strict=True)):
@@ -164,8 +163,8 @@ def _aligned(trains: list[list[neo.SpikeTrain]], block_name: str | None) -> list
         missing = [name for name in by_name[0] if name not in named]
         if missing:
             raise ValueError(
-                f"segment {number} of Block {block_name!r} has no train {missing[0]!r}, the first one has: "
-                "a recording needs the same units in every trial"
+                f"segment {number} of Block {block_name!r} has no train {missing[0]!r}, but the first one "
+                "has: give every segment the same units, as a recording needs them in every trial"
             )
     return [[named[name] for name in by_name[0]] for named in by_name]
 
@@ -176,7 +175,8 @@ def _binned(trains: list[neo.SpikeTrain], bin_size: float) -> np.ndarray:
     stop = min(train.t_stop.item() for train in trains)
     if stop <= start:
         raise ValueError(
-            f"the trains of a segment share no time: one starts at {start:g} ms, one stops at {stop:g} ms"
+            f"the trains of a segment share no time, as one starts at {start:g} ms and one stops at {stop:g} "
+            "ms: leave one of them out"
         )
     n_bins = int((stop - start) / bin_size * (1 + 1e-12))
     if n_bins < 1:

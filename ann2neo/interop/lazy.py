@@ -1,4 +1,4 @@
-"""Neo spike trains that are made when they are used, as views of spike times that are there."""
+"""Neo spike trains that are made when they are used: views of spike times already in memory."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ _HZ = 1.0 * pq.Hz
 def spiketrain_view(
     times: np.ndarray, t_start: pq.Quantity, t_stop: pq.Quantity, segment: neo.Segment | None = None
 ) -> neo.SpikeTrain:
-    """Make a SpikeTrain of sorted times in ms known to lie in range, without Neo's checks of them.
+    """Make a SpikeTrain of times in ms, which must be sorted and in range: nothing checks them.
 
-    A view with its attributes filled in costs a small part of the constructor: see
-    ``benchmarks/spiketrains.py``.
+    So it costs a small part of what Neo's constructor costs: see ``benchmarks/spiketrains.py``.
     """
     train = times.view(neo.SpikeTrain)
     train._dimensionality = _MS
@@ -34,10 +33,9 @@ def spiketrain_view(
 class LazySpikeTrainList(SpikeTrainList):  # type: ignore[misc, unused-ignore]  # Neo has no types
     """A :class:`neo.core.spiketrainlist.SpikeTrainList` that makes its trains when they are used.
 
-    A train lives as long as somebody holds it; its annotations, also those added later, stay. Hold the
-    train itself if you change anything else of it, its name or description, waveforms or array
-    annotations: ``trains = list(segment.spiketrains)`` holds all. As soon as the list is changed, it
-    turns into a plain one.
+    A train lives as long as somebody holds it. Its annotations stay, also those added later. If you change
+    anything else, such as its name, description, waveforms or array annotations, hold the train itself:
+    ``trains = list(segment.spiketrains)`` holds all. When the list is changed, it turns into a plain one.
 
     Parameters
     ----------
@@ -67,7 +65,7 @@ class LazySpikeTrainList(SpikeTrainList):  # type: ignore[misc, unused-ignore]  
 
     @property
     def _items(self) -> list[neo.SpikeTrain]:
-        # whatever Neo does with its plain list, it gets one: complete, and from now on kept
+        # Neo asks for its plain list: give it a complete one, and keep it from now on
         if self._plain is None:
             self._plain = [self._train_at(i) for i in range(len(self))]
         return self._plain
@@ -107,7 +105,7 @@ class LazySpikeTrainList(SpikeTrainList):  # type: ignore[misc, unused-ignore]  
         return SpikeTrainList(items=list(self), parent=self.segment) + other
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # copied and pickled as Neo's own list, which needs no ann2neo to be opened
+        # copied and pickled as Neo's own list, so that it can be opened without ann2neo
         lazy = ("_make", "_live", "_annotations_at", "_plain")
         state = {name: value for name, value in self.__dict__.items() if name not in lazy}
         return SpikeTrainList, (), {**state, "_items": list(self)}

@@ -29,13 +29,13 @@ def to_binned(recording: Recording) -> elephant.conversion.BinnedSpikeTrain:
     -------
     elephant.conversion.BinnedSpikeTrain
         Shape (n_units, n_bins): a row a unit, layer after layer, in the order of ``Recording.units``; sparse,
-        8 bytes a spike. All trials follow one another: where that matters, as in correlations at a
-        lag, take them one by one, ``recording.select(trials=0).to_binned()``.
+        8 bytes a spike. All trials follow one another. Where that matters, as in correlations at a lag,
+        take one trial at a time: ``recording.select(trials=0).to_binned()``.
 
     Notes
     -----
-    It is a :class:`elephant.conversion.BinnedSpikeTrainView`, which takes its matrix as it is; Elephant's
-    functions take it like any other. Its counts are int32, since Elephant's sums of shorter ones overflow.
+    It is a :class:`elephant.conversion.BinnedSpikeTrainView`: Elephant's functions take it, and its matrix is
+    not copied. Counts are int32, since in Elephant's sums shorter integers overflow.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def to_binned(recording: Recording) -> elephant.conversion.BinnedSpikeTrain:
     rasters = recording.rasters.values()
     counts = np.concatenate([raster.counts for raster in rasters])
     ends = np.cumsum(counts)
-    # of one type for both, or scipy copies them
+    # both of one type, or scipy copies them
     index = scipy.sparse.get_index_dtype(maxval=max(int(ends[-1]), recording.n_bins))
     bins, at = np.empty(ends[-1], index), 0
     for raster in rasters:
@@ -82,10 +82,10 @@ def to_pynapple(recording: Recording) -> pynapple.TsGroup:
     Returns
     -------
     pynapple.TsGroup
-        A member a unit, numbered in the order of ``Recording.units``, whose columns
-        ``layer, unit, channel, y, x, threshold`` are its metadata. Time stamps are bin centres in s. The
-        time support are the trials, all but the last shorter by a microsecond (or a quarter of a bin
-        below 4 µs): pynapple has no two epochs that touch.
+        One member a unit, numbered in the order of ``Recording.units``; the columns of that table are
+        its metadata. Time stamps are bin centres in s. The time support are the trials. All but the last
+        are shorter by a microsecond (by a quarter of a bin, if bins are below 4 µs), since two epochs in
+        pynapple cannot touch.
 
     Raises
     ------
@@ -128,10 +128,10 @@ def to_xarray(recording: Recording) -> xarray.DataArray:
     Returns
     -------
     xarray.DataArray
-        bool (unit, bin), with coordinates along both. Of a unit: ``unit``, its index in the layer's
-        flattened activation (equal ones in several layers), ``layer, channel, y, x, threshold``. Of a bin:
-        ``time``, its centre in ms, ``trial``, and where stimuli are known ``stimulus_id`` and ``label``.
-        Attributes: ``bin_size`` in ms, and the annotations as JSON.
+        bool (unit, bin), with coordinates along both. A unit has ``layer``, ``unit`` (its index in the
+        layer's flattened activation, so other layers have the same ones), ``channel, y, x, threshold``. A
+        bin has ``time``, its centre in ms, ``trial``, and if stimuli are known ``stimulus_id`` and
+        ``label``. Attributes: ``bin_size`` in ms, and the annotations as JSON.
 
     Raises
     ------

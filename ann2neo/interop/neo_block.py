@@ -30,17 +30,20 @@ def to_neo(recording: Recording) -> neo.Block:
     Returns
     -------
     neo.Block
-        One Segment a trial, on one common time axis; in it one SpikeTrain a unit, layer after layer,
-        made when first used; an Event ``stimuli`` at the onset of each stimulus, labelled with its class
-        (or its id), both also as array annotations, beside those of the stimuli; an Epoch
-        ``presentations`` with their durations, and one ``trials``. One Group a layer. Spikes stand at bin
-        centres, (k + ½)·bin_size in ms: spikes at bin edges are moved by rounding when they are
-        binned again.
+        One Segment a trial, on one common time axis, and one Group a layer. A Segment has
+
+        * one SpikeTrain a unit, layer after layer, made when it is first used;
+        * an Event ``stimuli`` at the onset of each stimulus, labelled with its class, or with its id if
+          there are no classes. Both are array annotations as well, beside those of the stimuli;
+        * an Epoch ``presentations`` with the durations of stimuli, and an Epoch ``trials``.
+
+        Spikes stand at bin centres, (k + ½)·bin_size in ms. At bin edges, rounding would move them when
+        they are binned again.
 
     Notes
     -----
-    Code that tells trains by their ``id()``, as :class:`neo.io.NeoMatlabIO` does, needs them to live:
-    hold ``list(segment.spiketrains)`` of each segment meanwhile. :func:`ann2neo.save` does.
+    :class:`neo.io.NeoMatlabIO` recognizes trains by their ``id()``, so they must live while it writes: hold
+    ``list(segment.spiketrains)`` of each segment meanwhile. :func:`ann2neo.save` does.
 
     Examples
     --------
@@ -56,7 +59,7 @@ def to_neo(recording: Recording) -> neo.Block:
     time = recording.time
     visible = {k: v for k, v in recording.annotations.items() if isinstance(v, str | int | float)}
     block = neo.Block(name=block_name(recording))
-    # not through the constructor, where an annotation called "name" or "description" means another thing
+    # not by the constructor: there an annotation called "name" or "description" means something else
     block.annotations = {
         **visible,
         "bin_size": f"{time.bin_size!r} ms",
@@ -105,7 +108,7 @@ def _segment(
 
 
 def _group(block: neo.Block, layer: str, raster: SpikeRaster, first: int) -> neo.Group:
-    """Return a layer: the trains of its units in all trials, of which the first is at ``first``."""
+    """Return a layer: the trains of its units in all trials; its first unit is the ``first`` of a segment."""
     n_units = raster.n_units
 
     def make(i: int) -> neo.SpikeTrain:

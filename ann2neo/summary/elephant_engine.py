@@ -24,11 +24,11 @@ def statistics_by_elephant(
 ) -> dict[str, np.ndarray]:
     """Return the value of every statistic for every unit, each computed by Elephant on SpikeTrains.
 
-    Rates by :func:`elephant.statistics.mean_firing_rate`, Fano factors by ``fanofactor`` on one
-    SpikeTrain a window, intervals by ``isi`` on one SpikeTrain a trial, then ``cv``, ``cv2`` and ``lv``,
-    changes between bins in Elephant's ``BinnedSpikeTrain``; Elephant has no correlation of adjacent
-    intervals, NumPy takes it of Elephant's intervals. Over several trials, rates are weighted by duration
-    and CV2 and LV by the number of interval pairs.
+    Rates come from :func:`elephant.statistics.mean_firing_rate`, Fano factors from ``fanofactor`` on one
+    SpikeTrain a window, intervals from ``isi`` on one SpikeTrain a trial, then ``cv``, ``cv2`` and ``lv``,
+    and changes between bins from Elephant's ``BinnedSpikeTrain``. Elephant has no correlation of adjacent
+    intervals; NumPy computes it from Elephant's intervals. Over several trials, rates are weighted by
+    duration, CV2 and LV by the number of interval pairs.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def _unit_by_elephant(
 
 def _serial_correlation(isis: list[np.ndarray], cv: float) -> float:
     products = np.concatenate([of_trial[:-1] * of_trial[1:] for of_trial in isis])
-    if not len(products) or cv < 1e-9:  # intervals that are equal but for the rounding of times
+    if not len(products) or cv < 1e-9:  # the intervals are equal, apart from the rounding of times
         return np.nan
     intervals = np.concatenate(isis)
     return float((products.mean() - intervals.mean() ** 2) / intervals.var())
@@ -101,7 +101,7 @@ def _transition_probability(trains: list[neo.SpikeTrain], bin_size: float) -> fl
 
 
 def _over_trials(function: Callable[[np.ndarray], float], isis: list[np.ndarray]) -> float:
-    """Average a mean over interval pairs; trials with less than two intervals have none."""
+    """Average over trials a mean over interval pairs; leave out trials with less than two intervals."""
     usable = [of_trial for of_trial in isis if len(of_trial) >= 2]
     if not usable:
         return np.nan

@@ -30,7 +30,7 @@ from .memory_order import MemoryOrder
 from .statistics import LONGEST_ISI, Sums
 
 BUFFER = 256
-"""Bins of which bits are kept before they are folded: 32 bytes a unit, for 152 of its state."""
+"""How many bins are kept as bits before they are folded: 32 bytes a unit, beside 152 for its state."""
 
 BYTES_PER_UNIT = 8 * len(FIELDS) + BUFFER // 8 + 8 + 4
 """State, bits, histogram of active units and threshold of a unit."""
@@ -52,8 +52,8 @@ def sample(layer: str, n_units: int, n_correlated: int, seed: int) -> np.ndarray
 class LayerSums:
     """Sums of one layer over a stretch of pseudo-time.
 
-    Activations are turned into bits by :meth:`receive`, which may be undone by not calling
-    :meth:`commit`; the bits are added to the sums when their buffer is full or somebody looks.
+    :meth:`receive` turns activations into bits, which count only after :meth:`commit`. The bits are added
+    to the sums when their buffer is full, or when somebody looks at the sums.
 
     Parameters
     ----------
@@ -141,19 +141,19 @@ class LayerSums:
         return choose(self.device, self.backend_name)
 
     def check(self, units: np.ndarray, shape: tuple[int, ...], threshold: np.ndarray) -> None:
-        """Raise if these are not the units, the shape and the thresholds that the sums are of."""
+        """Raise ValueError if these are not the units, the shape and the thresholds of the sums."""
         if self.shape != tuple(shape) or not _equal(self.units, units):
             raise ValueError(
-                f"layer {self.name!r} has {len(units)} units of an activation of shape {tuple(shape)}, the "
-                f"summary other ones: {self.n_units} of {self.shape}"
+                f"layer {self.name!r} has {len(units)} units of an activation of shape {tuple(shape)}, but "
+                f"{self.n_units} of shape {self.shape} in the summary: give the same in all batches and parts"
             )
         if not _equal(self.threshold, threshold):
             unit = int(units[self.threshold != threshold][0])
             raise ValueError(
                 f"unit {unit} of layer {self.name!r} has another threshold than in the summary: calibrate "
-                "once, and give the same numbers to all runs and parts"
+                "only once, and give the same numbers to all runs and parts"
             )
-        self.units, self.threshold = units, threshold  # so that the next look is by identity
+        self.units, self.threshold = units, threshold  # the next check is then by identity
 
     # -- adding bins ---------------------------------------------------------------------------------
 
@@ -168,8 +168,8 @@ class LayerSums:
         Returns
         -------
         torch.Tensor
-            int64 (2,): number of NaN, and the place of the first in the activation flattened as
-            :meth:`unit_at` knows it (−1: none).
+            int64 (2,): how many activations are NaN, and where the first is, a place in memory as for
+            :meth:`unit_at` (−1 if there is no NaN).
         """
         try:
             rows = self._rows(activation.to(self.device))
@@ -235,7 +235,7 @@ class LayerSums:
         first, stop = self.start + self.n_folded, self.start + self.n_bins
         for segment, ends in self.layout.segments(self.start, first, stop):
             self.backend.fold(self._words, segment, self.state, self.histogram)
-            if ends:  # the intervals and the window that are open end with their trial
+            if ends:  # open intervals and windows end with their trial
                 self.state[TRAIL] = -1
                 self.state[[LAST_ISI, TAIL]] = 0
         if len(self.correlated) and self.n_buffered:
@@ -336,8 +336,7 @@ class LayerSums:
         return RuntimeError(
             f"no memory left on {self.device} at layer {self.name!r}: its {self.n_units} units take {each} "
             f"bytes each, {self.n_units * each / 1e9:.2f} GB. Sample units=, name fewer layers=, lower "
-            f"batch_size, or leave out isi_histogram, which takes {8 * (LONGEST_ISI + 1)} bytes a unit "
-            f"({error})"
+            f"batch_size, or leave out isi_histogram ({8 * (LONGEST_ISI + 1)} bytes a unit). ({error})"
         )
 
 

@@ -1,4 +1,4 @@
-"""In which order the units of a layer lie in memory: an activation is read as it lies, never copied first."""
+"""In which order the units of a layer lie in memory: an activation is read as it lies and not copied."""
 
 from __future__ import annotations
 

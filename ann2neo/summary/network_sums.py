@@ -116,7 +116,10 @@ class NetworkSums:
             self.layers[layer.name].check(layer.units, layer.shape, threshold)
             return self.layers[layer.name]
         if self.n_bins:
-            raise ValueError(f"layer {layer.name!r} is new; this summary has {list(self.layers)}")
+            raise ValueError(
+                f"layer {layer.name!r} is new: this summary has {list(self.layers)}, and it needs these, no "
+                "more, in every batch"
+            )
         self.layers[layer.name] = LayerSums(
             layer.name,
             layer.units,
@@ -137,14 +140,17 @@ class NetworkSums:
         Raises
         ------
         ValueError
-            If a layer received none, or an activation is NaN: then nothing is added.
+            If a layer received nothing, or an activation is NaN: then no bin is added.
         """
         received, self._received = self._received, {}
         if not self.n_bins:  # forget layers of a first forward pass that failed
             self.layers = {name: self.layers[name] for name in received}
         lacking = [name for name in self.layers if name not in received]
         if lacking:
-            raise ValueError(f"layer {lacking[0]!r} is lacking; this summary has {list(self.layers)}")
+            raise ValueError(
+                f"layer {lacking[0]!r} is lacking: this summary has {list(self.layers)}, and it needs all in "
+                "every batch"
+            )
         self.layout.trial(max(self.stop, self.stop + n_bins - 1))  # raises beyond the last trial
         _check_length(self.n_bins + n_bins)
         n_nan = self._check_nan(received, allow_nan)
@@ -255,5 +261,5 @@ class NetworkSums:
 def _check_length(n_bins: int) -> None:
     if n_bins > MOST_BINS:
         raise ValueError(
-            f"{n_bins} bins in one summary: its sums hold {MOST_BINS}. Begin another one, with start="
+            f"{n_bins} bins in one summary: its sums hold {MOST_BINS}. Begin another summary, with start="
         )

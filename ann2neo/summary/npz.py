@@ -105,7 +105,7 @@ def _opened(path: Path) -> Iterator[Any]:
 
 @contextmanager
 def damage_named(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Name the file in the error that its damage, or other content, causes in the block."""
+    """Name the file in an error of the block, which comes from damage or from another content."""
     try:
         yield
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, OSError, TypeError) as error:

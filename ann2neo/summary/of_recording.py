@@ -31,9 +31,9 @@ def summarize_recording(
         Bins in a counting window of the Fano factor; by default 100, or the shortest trial if that is
         less. Windows and intervals never span a trial; an incomplete last window is dropped.
     engine : {"raster", "elephant"}
-        ``"raster"`` adds up the bits of the raster, as a network's spikes are while they stream.
-        ``"elephant"`` calls Elephant's functions on Neo SpikeTrains: the same values, at about 10 ms a
-        unit.
+        ``"raster"`` adds up the bits of the raster, as it does for a network while stimuli stream by.
+        ``"elephant"`` calls Elephant's functions on Neo SpikeTrains. It gives the same values, and takes
+        about 10 ms a unit.
     progress : bool
         Show a progress bar (Elephant engine).
 

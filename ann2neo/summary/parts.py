@@ -1,16 +1,17 @@
-"""One presentation in parts: which stimuli each has, and how files of parts become one summary.
+"""One presentation in parts: which stimuli each part has, and how files of parts become one summary.
 
-Wherever the processes come from that share a presentation (Dask, Ray, the array jobs of Slurm), the recipe is
-the same three steps. Let task ``i`` of ``n`` do ::
+Several processes can share a presentation. Wherever they come from (Dask, Ray, array jobs of Slurm), the
+recipe is the same. Let task ``i`` of ``n`` do ::
 
     first, stop = stretch(len(stimuli), batch_size, i, n)
     given = {"start": first, "n_stimuli": len(stimuli), "batch_size": batch_size}
     part = ann2neo.summarize(model, stimuli[first:stop], layers="*", **given)
 
-unless its stretch is empty. Return ``part``, which pickles, or ``part.save(f"part-{i}.npz")``. Merge with
-``ann2neo.merge(parts)`` or, on the command line, ``ann2neo merge part-*.npz``. The result is that of one
-process. It is so bit for bit if each process rounds alike: the same library versions, kind of device and
-number of threads. Processes that torchrun started merge by :mod:`ann2neo.summary.processes`.
+unless its stretch is empty. Return ``part`` (it can be pickled), or ``part.save(f"part-{i}.npz")``. Merge by
+``ann2neo.merge(parts)`` or, on the command line, ``ann2neo merge part-*.npz``. The result is the one that a
+single process would have given, bit for bit if all processes round alike: if they have the same library
+versions, kind of device and number of threads. Processes that torchrun started merge by
+:mod:`ann2neo.summary.processes`.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ NOT_COMPARED = {*OF_ONE_RUN, "recorded_at"}
 def stretch(n_stimuli: int, batch_size: int, part: int, n_parts: int) -> tuple[int, int]:
     """Return the first and the end of the stimuli that one of several processes shows.
 
-    Stretches are contiguous and of whole batches, for a batch of another size can round differently; only
-    the last batch of all may be short. Where there are fewer batches than parts, the last parts are empty.
+    Stretches are contiguous and of whole batches, since a batch of another size can round differently. Only
+    the last batch of all may be short. If there are fewer batches than parts, the last parts are empty.
 
     Raises
     ------
@@ -56,17 +57,17 @@ def stretch(n_stimuli: int, batch_size: int, part: int, n_parts: int) -> tuple[i
 
 
 def merge_files(paths: Iterable[str | os.PathLike[str]]) -> Summary:
-    """Merge the parts of one stretch that files hold, named in any order; two at a time are in memory.
+    """Merge the parts of one stretch from files, named in any order; two at a time are in memory.
 
-    Parts whose annotations differ, say in the data set, are merged with a warning.
+    If the annotations of two parts differ, say in the data set, there is a warning.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If a part is lacking or there twice, parts differ in settings, layers or thresholds, or a file is
-        damaged: the files are named.
+        If a part is lacking or there twice, if parts differ in settings, layers or thresholds, or if a file
+        is damaged. The error names the files.
 
     Examples
     --------

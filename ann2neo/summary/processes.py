@@ -1,4 +1,4 @@
-"""Processes that torchrun started and that share a presentation: each summarizes a part, then they merge."""
+"""Processes that torchrun started: each summarizes a part of one presentation, then all merge."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch.distributed as dist
 from .summary import Summary
 
 TIMEOUT = timedelta(hours=1)
-"""How long a process waits for another one, which may be slower, before it gives up."""
+"""How long a process waits for a slower one before it gives up."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Process:
     Parameters
     ----------
     rank : int
-        Its number, from 0; the one of rank 0 gets the result.
+        Its number, from 0. Rank 0 gets the result.
     n_ranks : int
         How many there are.
     device : str or torch.device, optional
@@ -43,19 +43,19 @@ class Process:
 
     @property
     def is_first(self) -> bool:
-        """Whether it is the one that gets, shows and saves the result."""
+        """Whether this process gets the result, and so shows and saves it."""
         return self.rank == 0
 
 
 @contextmanager
 def process_group(device: Any = None, timeout: timedelta = TIMEOUT) -> Iterator[Process]:
-    """Join the processes that torchrun started; without torchrun, be the only one.
+    """Join the processes that torchrun started; without torchrun, this process is the only one.
 
     Parameters
     ----------
     device : str or torch.device, optional
-        Where the model shall run. With ``"cuda"``, each process takes a GPU of its machine and they talk
-        through NCCL; else through gloo.
+        Where the model shall run. With ``"cuda"``, each process takes a GPU of its machine, and they talk
+        through NCCL; otherwise through gloo.
     timeout : datetime.timedelta
         How long to wait for another process before giving up. One that dies is noticed at once by gloo,
         and torchrun ends the others.
@@ -63,7 +63,7 @@ def process_group(device: Any = None, timeout: timedelta = TIMEOUT) -> Iterator[
     Yields
     ------
     Process
-        Which of them this is. The group is dissolved at the end, also after an exception.
+        Which process this is. The group is dissolved at the end, also after an exception.
 
     Raises
     ------
@@ -95,37 +95,37 @@ def _gpu(device: torch.device, local_rank: int, n_ranks: int) -> torch.device:
     """Return the GPU of a process."""
     if device.index is not None and n_ranks > 1:
         raise ValueError(
-            f"device {device} for {n_ranks} processes: give cuda, and each takes a GPU of its own"
+            f"device {device} for {n_ranks} processes: give cuda, so that each takes its own GPU"
         )
     n_gpus = torch.cuda.device_count()
     if local_rank >= n_gpus:
         raise ValueError(
-            f"process {local_rank} of this machine finds no GPU of its own among {n_gpus}: start as many "
-            "processes as there are GPUs (torchrun --nproc-per-node)"
+            f"process {local_rank} of this machine finds no GPU of its own among {n_gpus}: start only as "
+            "many processes as there are GPUs (torchrun --nproc-per-node)"
         )
     return torch.device("cuda", local_rank if device.index is None else device.index)
 
 
 def merge_ranks(summary: Summary | None) -> Summary | None:
-    """Merge the summaries of all processes of the group on the one of rank 0, which is their result.
+    """Merge the summaries of all processes of the group; rank 0 gets the result.
 
-    Adjacent ranks merge first, then adjacent pairs, and so on: for n processes in log₂ n rounds. All
-    processes have to call this, and go on together when all is merged.
+    Adjacent ranks merge first, then adjacent pairs, and so on: n processes take log₂ n rounds. All
+    processes must call this. They go on together when all is merged.
 
     Parameters
     ----------
     summary : Summary or None
-        This process's stretch, which follows that of the rank before; None if it has no stimuli.
+        This process's stretch. It follows that of the rank before. None if the process has no stimuli.
 
     Returns
     -------
     Summary or None
-        On rank 0 that of all stretches, on the CPU; elsewhere None. Without a group, what was given.
+        On rank 0 the summary of all stretches, on the CPU; elsewhere None. Without a group, what was given.
 
     Raises
     ------
     RuntimeError
-        If another process died, or is later than the timeout of the group.
+        If another process died, or came later than the timeout of the group.
     ValueError
         If the summaries do not fit, or no process has one.
 
@@ -147,9 +147,11 @@ def merge_ranks(summary: Summary | None) -> Summary | None:
     if rank > 0:
         _send(merged, rank - distance)
     elif merged is None:
-        raise ValueError("there is nothing to merge: no process has a summary")
-    with _waiting_for("the others, one of which"):
-        dist.barrier()  # that nobody ends as if all were well when it is not
+        raise ValueError(
+            "no process has a summary, so there is nothing to merge: give stimuli to one at least"
+        )
+    with _waiting_for("the others"):
+        dist.barrier()  # if one failed, none ends as if all were well
     return merged if rank == 0 else None
 
 
@@ -164,7 +166,7 @@ def _join(one: Summary | None, other: Summary | None, rank: int, other_rank: int
 
 def _send(summary: Summary | None, rank: int) -> None:
     header, tensors = (None, []) if summary is None else _apart(summary.state_dict())
-    with _waiting_for(f"rank {rank}, which"):
+    with _waiting_for(f"rank {rank}"):
         dist.send_object_list([header], rank, device=_device())
         for tensor in tensors:
             if tensor.numel():
@@ -180,13 +182,13 @@ def _receive(rank: int) -> Summary | None:
             dist.recv(tensor, rank)
         return tensor.cpu()
 
-    with _waiting_for(f"rank {rank}, which"):
+    with _waiting_for(f"rank {rank}"):
         dist.recv_object_list(header, rank, device=_device())
         return None if header[0] is None else Summary.from_state_dict(_map_tensors(fill, header[0]))
 
 
 def _apart(state: Mapping[str, Any]) -> tuple[Any, list[torch.Tensor]]:
-    """Return a state_dict with tensors that have shape and type only, and apart from it the tensors."""
+    """Return a state_dict whose tensors have only shape and type, and the tensors themselves."""
     tensors: list[torch.Tensor] = []
 
     def take(tensor: torch.Tensor) -> torch.Tensor:
@@ -205,7 +207,7 @@ def _map_tensors(function: Any, value: Any) -> Any:
 
 
 def _device() -> torch.device:
-    """Return where tensors have to be for this group to carry them."""
+    """Return where tensors must be, so that this group can carry them."""
     on_gpu = dist.get_backend() == "nccl"
     return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
 
@@ -216,6 +218,6 @@ def _waiting_for(whom: str) -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise RuntimeError(
-            f"rank {dist.get_rank()} waited in vain for {whom} has died or is too late; look for the first "
-            f"error of all ({error})"
+            f"rank {dist.get_rank()} waited for {whom}, but got no answer: a process died or is too late. "
+            f"Look for the error that came first ({error})"
         ) from error

@@ -1,7 +1,7 @@
-"""What each statistic is: a pure function of integer sums, with its name, unit and expectations.
+"""The statistics of a unit: each a pure function of integer sums, with its name, unit and expectations.
 
-Every table, label and engine takes its columns from :data:`STATISTICS`; adding a statistic touches this
-file (and the Elephant engine, which must call Elephant's own function for it).
+Every table, label and engine takes its columns from :data:`STATISTICS`. To add a statistic, change this file,
+and the Elephant engine, which must call Elephant's own function for it.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class Sums:
     n_bins, n_spikes : numpy.ndarray
         Bins observed and spikes in them.
     n_adjacent, n_transitions : numpy.ndarray
-        Pairs of adjacent bins, and those of which one holds a spike and the other does not.
+        Pairs of adjacent bins, and how many of them have a spike in one of the two bins only.
     n_windows, sum_counts, sum_counts_squared : numpy.ndarray
         Counting windows, the spikes in them and the squares of the counts.
     n_isis, sum_isi, sum_isi_squared : numpy.ndarray
         Inter-spike intervals.
     n_isi_pairs, sum_isi_product, sum_cv2, sum_lv : numpy.ndarray
-        Pairs (I, J) of adjacent intervals, the sums of I · J, of 2|I − J|/(I + J) and of
-        3((I − J)/(I + J))², the latter two to 2⁻⁵² a term.
+        Pairs (I, J) of adjacent intervals; the sums of I · J, of 2|I − J|/(I + J) and of
+        3((I − J)/(I + J))², the last two with an error below 2⁻⁵⁰ a term.
     isi_histogram : numpy.ndarray, optional
         int64 (n_units, LONGEST_ISI + 1): column k − 1 counts the intervals of k bins, the last column the
         longer ones.
@@ -77,7 +77,7 @@ class Sums:
         "n_isi_pairs",
         "sum_isi_product",
     )
-    """Those that are added up as they are."""
+    """Fields that are added up as they are."""
 
     @classmethod
     def concatenate(cls, parts: list[Sums]) -> Sums:
@@ -96,8 +96,8 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 def _variance(n: np.ndarray, total: np.ndarray, squares: np.ndarray) -> np.ndarray:
     """Return the population variance (ddof = 0) from sums of integers.
 
-    Around the integer next to the mean the sums are small: nothing overflows that fits 2³¹ bins, and
-    nothing cancels.
+    The sums are taken around the integer next to the mean, where they are small: up to 2³¹ bins nothing
+    overflows, and nothing cancels.
     """
     centre = np.rint(total / np.maximum(n, 1)).astype(np.int64)
     rest = total - n * centre
@@ -158,8 +158,8 @@ def serial_correlation_isi(sums: Sums) -> np.ndarray:
     .. math:: \frac{\langle I_k I_{k + 1} \rangle - \langle I \rangle^2}
               {\langle I^2 \rangle - \langle I \rangle^2}
 
-    Independent bins and a Poisson process give 0; n intervals about −1/n. A renewal process has none
-    (Cox and Lewis 1966).
+    Independent bins, a Poisson process and any other renewal process give 0, on average about −1/n over n
+    intervals (Cox and Lewis 1966).
 
     Examples
     --------
@@ -195,8 +195,8 @@ def bernoulli_cv2(p: np.ndarray) -> np.ndarray:
     .. math:: 1 - p + p^2 \left[\frac{-\ln p - q}{q^2} + \frac{\ln(1 - q^2)}{2 q^2}\right],
               \quad q = 1 - p
 
-    It follows from :math:`P(I + J = s) = (s - 1) p^2 q^{s - 2}` for two independent geometric intervals, of
-    which, given their sum, each takes every value from 1 to s − 1 with equal probability.
+    It follows from :math:`P(I + J = s) = (s - 1) p^2 q^{s - 2}` for two independent geometric intervals. If
+    their sum is given, each takes every value from 1 to s − 1 with equal probability.
 
     Examples
     --------
@@ -213,7 +213,7 @@ def bernoulli_lv(p: np.ndarray) -> np.ndarray:
 
     .. math:: 1 - 2 p + 2 p^2 \frac{-\ln p - q}{q^2}, \quad q = 1 - p
 
-    Derived as :func:`bernoulli_cv2`.
+    It is derived in the same way as :func:`bernoulli_cv2`.
 
     Examples
     --------
@@ -356,7 +356,7 @@ STATISTICS = (
     Statistic(
         "transition_probability",
         "",
-        "fraction of adjacent bins of which one holds a spike and the other does not",
+        "fraction of pairs of adjacent bins with a spike in one of the two only",
         lambda sums, bin_size: _ratio(sums.n_transitions, sums.n_adjacent),
         lambda p, bin_size: 2 * p * (1 - p),
         lambda p, bin_size: 2 * p * (1 - p),

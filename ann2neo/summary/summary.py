@@ -184,7 +184,7 @@ class Summary(SummaryHandover):
         """
         n_bins = {name: len(activation) for name, activation in activations.items()}
         if len(set(n_bins.values())) != 1:
-            raise ValueError(f"update needs the same bins of all layers, these have {n_bins}")
+            raise ValueError(f"update needs the same bins of all layers, but these have {n_bins}")
         for name, activation in activations.items():
             known = self._network.layers.get(name)
             shape = tuple(activation.shape[1:]) or (1,)
@@ -236,7 +236,7 @@ class Summary(SummaryHandover):
         Raises
         ------
         ValueError
-            If a layer received none, or an activation is NaN: then nothing is added.
+            If a layer received nothing, or an activation is NaN: then no bin is added.
         """
         self._cache.clear()
         self.engine = "raster"
@@ -292,7 +292,7 @@ class Summary(SummaryHandover):
         if None not in (one, two) and one != two:
             raise ValueError(
                 f"cannot merge: the models had other parameters (parameters_sha256 {one} and {two}): give "
-                "all runs the same weights, or the same seed for random ones"
+                "all runs the same weights, or the same seed if they are random"
             )
         self._network.check_fits(other._network)
 
@@ -333,7 +333,7 @@ class Summary(SummaryHandover):
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any]) -> Summary:
-        """Return the summary of a state_dict, which stays the caller's own."""
+        """Return the summary of a state_dict. The tensors in it are copied."""
         settings = dict(state["settings"])
         annotations, n_bins, n_nan = (settings.pop(name) for name in ("annotations", "n_bins", "n_nan"))
         if isinstance(settings["trial_bins"], list):  # as JSON keeps it
@@ -469,8 +469,8 @@ class Summary(SummaryHandover):
         """One row a unit: where it is, its spike count and the value of every statistic.
 
         Columns are those of ``Recording.units``, ``n_bins``, ``n_spikes`` and the names in
-        :data:`ann2neo.summary.STATISTICS`. NaN marks what is undefined: the Fano factor of a silent
-        unit, the intervals of a unit with less than two spikes in every trial.
+        :data:`ann2neo.summary.STATISTICS`. NaN means undefined, as the Fano factor of a silent unit is, or
+        the intervals of a unit with less than two spikes in every trial.
         """
         return unit_rows(self._places, self.sums, self.values)
 
@@ -481,7 +481,7 @@ class Summary(SummaryHandover):
         ----------
         process : {"bernoulli", "poisson"}
             Independent bins with the unit's spike probability p, or a Poisson process of its rate. A bin
-            holds at most one spike, so Bernoulli is the null that a memoryless unit meets.
+            holds at most one spike, so a memoryless unit behaves as the Bernoulli process.
 
         Returns
         -------
@@ -506,8 +506,8 @@ class Summary(SummaryHandover):
         Returns
         -------
         numpy.ndarray
-            int64 (n_units + 1,): entry k counts the bins with k active units. As the complexity
-            histogram of :class:`elephant.statistics.Complexity` at the resolution of a bin.
+            int64 (n_units + 1,): entry k counts the bins with k active units. This is the complexity
+            histogram of :class:`elephant.statistics.Complexity`, if its bins are ours.
 
         Examples
         --------
@@ -522,9 +522,9 @@ class Summary(SummaryHandover):
 
         .. math:: \frac{n_{ij} / n - p_i p_j}{\sqrt{p_i (1 - p_i) p_j (1 - p_j)}}
 
-        over all bins, :math:`n_{ij}` of them with spikes of both. Independent units give 0 ± 1/√n_bins; NaN
-        for a unit that is silent or always on. As :func:`elephant.spike_train_correlation
-        .correlation_coefficient`.
+        over all n bins, of which :math:`n_{ij}` have spikes of both units. Independent units give 0 ± 1/√n. A
+        unit that is silent or always on gives NaN. The values are those of
+        :func:`elephant.spike_train_correlation.correlation_coefficient`.
 
         Returns
         -------
@@ -552,18 +552,22 @@ class Summary(SummaryHandover):
         """One row a layer and one, named ``network``, for all units together.
 
         ``<statistic>_mean`` and ``<statistic>_var`` are mean and population variance (ddof = 0) over the
-        units for which the statistic is defined; ``dead_fraction`` and ``always_on_fraction`` count the
-        units that spiked in no bin and in every bin. Of the population: ``n_active_mean`` and
-        ``n_active_var``, units that spike in the same bin; ``population_sparseness``, the mean over bins of
-        (1 − k/n)/(1 − 1/n) for k active of n units, to which the sparseness of Vinje and Gallant (2000)
-        comes down for spikes of one size: 1 for one active unit, 0 for all; ``correlation_mean`` over
-        pairs of sampled units; and ``participation_ratio``, the number of dimensions in which the k of
-        these that vary do so (Gao et al. 2017): k² / Σ r², k for independent units (k n / (n + k) in n
-        bins), 1 for identical ones.
+        units for which the statistic is defined. ``dead_fraction`` and ``always_on_fraction`` count the
+        units that spiked in no bin and in every bin.
 
-        ``fano_factor_var`` is mostly noise where windows are few: an estimate from n windows of W independent
+        About the population:
+
+        * ``n_active_mean`` and ``n_active_var``: how many units spike in the same bin.
+        * ``population_sparseness``: the mean over bins of (1 − k/n)/(1 − 1/n), if k of n units are active. It
+          is the sparseness of Vinje and Gallant (2000) for spikes of one size: 1 for one active unit, 0 for
+          all.
+        * ``correlation_mean``: over pairs of sampled units.
+        * ``participation_ratio``: in how many dimensions the sampled units vary (Gao et al. 2017), k² / Σ r²
+          for k units that vary. Independent units give k (k n / (n + k) in n bins), identical ones 1.
+
+        If windows are few, ``fano_factor_var`` is mostly noise: an estimate from n windows of W independent
         bins has a variance of 2 (1 − p)² (1 − 1/W)(n − 1) / n² + p (1 − p) / (n W).
-        ``fano_factor_var_excess`` is what is left of it without that.
+        ``fano_factor_var_excess`` is ``fano_factor_var`` minus this.
         """
         return self._cached("layers", self._layer_rows).copy()
 

@@ -403,6 +403,6 @@ def test_a_folder_is_no_file(tmp_path):
 
 def test_a_long_nix_save_is_announced_before_it_begins(small, tmp_path, monkeypatch):
     monkeypatch.setattr("ann2neo.files.save_load.SECONDS_A_NIX_TRAIN", 60.0)
-    with pytest.warns(UserWarning, match=r"2 trains take nixio some 2 min: \.nwb takes") as said:
+    with pytest.warns(UserWarning, match=r"nixio takes some 2 min for 2 trains: save as \.nwb") as said:
         save(small, tmp_path / "net.nix")
     assert said[0].filename == __file__

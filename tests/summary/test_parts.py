@@ -164,8 +164,8 @@ def test_a_process_that_dies_ends_all_with_an_error(tmp_path):
     first, second, killed = ends(start_ranks(3, script, tmp_path))
     assert killed[0] == -signal.SIGKILL
     assert first[0] == second[0] == 1
-    assert "rank 0 waited in vain for rank 2, which has died" in first[1]
-    assert "rank 1 waited in vain for the others, one of which has died" in second[1]
+    assert "rank 0 waited for rank 2, but got no answer: a process died" in first[1]
+    assert "rank 1 waited for the others, but got no answer: a process died" in second[1]
 
 
 def test_no_process_has_stimuli(monkeypatch):
@@ -206,7 +206,7 @@ def test_gpus_are_shared_out(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ValueError, match="process 1 of this machine finds no GPU of its own among 1"):
         process_group("cuda").__enter__()
-    with pytest.raises(ValueError, match="device cuda:1 for 4 processes: give cuda"):
+    with pytest.raises(ValueError, match="device cuda:1 for 4 processes: give cuda, so that"):
         process_group("cuda:1").__enter__()
 
 

@@ -1,17 +1,17 @@
 """The one hot loop, in three back ends with one signature: activations to bits, bits to sums.
 
 ``pack`` compares every activation with its unit's threshold, once, and keeps one bit of it: 32 bins of a
-unit make a word. ``fold`` walks through the words of a unit and adds up everything that the statistics
-need, in registers; the state of a unit (``FIELDS``, 152 bytes) is read and written once for a few hundred
-bins, where it would otherwise cost more memory traffic than the activations themselves.
+unit make a word. ``fold`` walks through the words of a unit and adds up in registers all that the statistics
+need. So the state of a unit (``FIELDS``, 152 bytes) is read and written once in a few hundred bins; in every
+bin, it would cost more memory traffic than the activations themselves.
 
 * :mod:`.portable`: torch, any device; slow, and the reference for the others
 * :mod:`.compiled`: numba, all cores of the CPU
 * :mod:`.fused`: Triton, NVIDIA and AMD GPUs
 
-All sums are integers, so that they do not depend on how a stretch of pseudo-time is split. The contrast
-of two adjacent intervals, c = |I − J|/(I + J), of which CV2 = 2⟨c⟩ and LV = 3⟨c²⟩, is rounded down to a
-multiple of 2⁻⁵²; a sum of such terms is kept as a whole and a fraction.
+All sums are integers, so they do not depend on how a stretch of pseudo-time is split. The contrast of two
+adjacent intervals, c = |I − J|/(I + J), gives CV2 = 2⟨c⟩ and LV = 3⟨c²⟩. c and c² are rounded down to
+multiples of 2⁻⁵²; a sum of such terms is kept as a whole and a fraction.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ _log = logging.getLogger("ann2neo")
 def choose(device: torch.device, name: str | None = None) -> Backend:
     """Return the back end called ``name``, or the fastest for a device.
 
-    One that cannot run here is replaced by :mod:`.portable`, with a line in the
-    log ``ann2neo``.
+    If it cannot run here, :mod:`.portable` takes its place, and the log ``ann2neo`` says so.
 
     Raises
     ------

@@ -1,9 +1,9 @@
 """The hot loop compiled by numba, on all cores of the CPU.
 
-Comparing and counting is one instruction for several units at once. Intervals are not followed spike by
-spike: a table tells of every pattern of ``CHUNK`` bins where its first and last spikes are and what its
-inner intervals add up to, so that only the interval between two patterns is worked out (what it adds after
-its neighbour again from a table, while both are short).
+One instruction compares or counts for several units at once. Intervals are not followed spike by spike. A
+table holds for every pattern of ``CHUNK`` bins where its first and last spikes are and what its inner
+intervals add up to, so only the interval between two patterns is worked out. What this one adds after its
+neighbour comes from a second table, if both are short.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ SHORT = 64
 """Pairs of intervals below this are looked up."""
 
 PRODUCTS = 32
-"""Looked-up sums of products stand this many bits above those of squares, which stay far below 2³²."""
+"""Sums of products stand so many bits above sums of squares, which stay far below 2³²."""
 
 UNITS_AT_ONCE = 4096
 """Units whose word stays in the cache next to a core while 32 bins pass."""
@@ -64,7 +64,7 @@ UNITS_TO_FOLD = 512
 """Units whose sums stay there while their words are counted."""
 
 ROWS_AT_ONCE = 4
-"""Bins for which a unit's word and threshold are fetched once."""
+"""For how many bins a unit's word and threshold are fetched once."""
 
 ONE = 2.0**FRACTION_BITS
 
@@ -144,7 +144,7 @@ def _on_all_cores(work: Callable[[slice], Any], n_units: int) -> list[Any]:
 
 @cache
 def _pool(process: int, n_threads: int) -> ThreadPoolExecutor:
-    """Return threads of this process: those of a parent do not outlive a fork."""
+    """Return threads of this process: after a fork, those of the parent are gone."""
     return ThreadPoolExecutor(n_threads, "ann2neo")
 
 
@@ -203,7 +203,7 @@ def _pack(  # type: ignore[no-untyped-def]
 
 @njit(inline="always")
 def _popcount(bits):  # type: ignore[no-untyped-def]
-    """Count the bits of a uint64: in these words LLVM knows the processor's own instruction."""
+    """Count the bits of a uint64, in words in which LLVM recognizes the processor's own instruction."""
     bits -= (bits >> np.uint64(1)) & np.uint64(0x5555555555555555)
     twos = np.uint64(0x3333333333333333)
     bits = (bits & twos) + ((bits >> np.uint64(2)) & twos)
@@ -213,13 +213,13 @@ def _popcount(bits):  # type: ignore[no-untyped-def]
 
 @njit
 def _contrast(one, other):  # type: ignore[no-untyped-def]
-    """Return c and c² of two intervals as multiples of 2⁻⁵²; 0 if one is 0."""
+    """Return c and c² of two intervals as multiples of 2⁻⁵²; 0 if one of them is 0."""
     c = abs(one - other) / (one + other) if one > 0 and other > 0 else 0.0
     return np.int64(c * ONE), np.int64(c * c * ONE)
 
 
 def _pair(one: int, other: int) -> np.ndarray:
-    """Return what an interval adds that follows another: c, c², and its square and their product in one."""
+    """Return what an interval adds after another one: c, c², and in one number its square and the product."""
     c, c_squared = _contrast.py_func(one, other)
     return np.array([c, c_squared, other * other + (one * other << PRODUCTS), 0], np.int64)
 

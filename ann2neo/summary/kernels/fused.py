@@ -23,7 +23,7 @@ FOLD_UNITS = 128
 """Units of a program that folds: one a thread."""
 
 NEVER = 2**62
-"""Stands for the place of the first NaN while there is none."""
+"""The place of the first NaN, as long as there is no NaN."""
 
 
 assert (WORD, FRACTION_BITS, len(FIELDS)) == (32, 52, 19), "the kernels below are written for these"
@@ -72,7 +72,8 @@ def fold(words: torch.Tensor, segment: Segment, state: torch.Tensor, histogram: 
     )
 
 
-@triton.jit(do_not_specialize=["n_bins", "first"])
+# triton.jit has no types
+@triton.jit(do_not_specialize=["n_bins", "first"])  # type: ignore[untyped-decorator, unused-ignore]
 def _pack(  # type: ignore[no-untyped-def]
     activation, threshold, words, n_active, nan, n_bins, n_units, first, row, UNITS: tl.constexpr
 ):
@@ -110,7 +111,7 @@ def _popcount(bits):  # type: ignore[no-untyped-def]
     return (((bits + (bits >> 4)) & 0x0F0F0F0F) * 0x01010101 >> 24) & 0xFF
 
 
-@triton.jit(
+@triton.jit(  # type: ignore[untyped-decorator, unused-ignore]
     do_not_specialize=[
         "first",
         "stop",
@@ -236,7 +237,7 @@ def _add(place, more, known):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _add_terms(whole, fraction, more, known):  # type: ignore[no-untyped-def]
-    """Add multiples of 2⁻⁵², and carry what is above 1."""
+    """Add multiples of 2⁻⁵², and carry whole numbers."""
     total = tl.load(fraction, mask=known, other=0) + more
     _add(whole, total >> 52, known)
     tl.store(fraction, total & 4503599627370495, mask=known)

@@ -1,4 +1,4 @@
-"""The hot loop in plain torch, on any device: a loop over bins, every line of it for all units at once."""
+"""The hot loop in plain torch, on any device: it loops over bins, and does each for all units at once."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def contrast(one: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, torc
 
 
 def carry(state: torch.Tensor) -> None:
-    """Bring the fractions of sums below 1, in place: so a sum has one representation only."""
+    """Bring the fractions of sums below 1, in place, so that a sum has only one representation."""
     for whole, fraction in ((CV2_WHOLE, CV2_FRACTION), (LV_WHOLE, LV_FRACTION)):
         state[whole] += state[fraction] >> FRACTION_BITS
         state[fraction] &= (1 << FRACTION_BITS) - 1
 
 
 def add_interval(state: torch.Tensor, isi: torch.Tensor, before: torch.Tensor, n: torch.Tensor) -> None:
-    """Add ``n`` intervals ``isi`` (0 or 1 of them) that follow the intervals ``before`` (0: none)."""
+    """Add ``n`` (0 or 1) intervals ``isi`` that follow the intervals ``before`` (0 without one)."""
     pair = n * (before > 0)
     of_cv2, of_lv = contrast(isi * n, before)
     state[N_ISIS] += n

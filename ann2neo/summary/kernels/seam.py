@@ -1,4 +1,4 @@
-"""Join what is known of two adjacent stretches of pseudo-time: a sum, and what lies across the seam."""
+"""Join two adjacent stretches of pseudo-time: add their sums, and what lies across the seam."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def join(
 
 
 def _across(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Return the interval that spans the seam, (n_units,), 0 where there is none."""
+    """Return the interval that spans the seam, (n_units,); 0 for units without one."""
     return ((left[TRAIL] >= 0) & (right[LEAD] >= 0)) * (left[TRAIL] + right[LEAD] + 1)
 
 
@@ -115,7 +115,7 @@ def _join_windows(
     layout: Layout,
     bounds: tuple[int, int, int],
 ) -> None:
-    """Close the window that is open at the seam, or leave it open, or drop it where its trial ends."""
+    """Close the window that is open at the seam, leave it open, or drop it if its trial ends."""
     start, seam, stop = bounds
     phase, end = layout.phase(seam), layout.trial(seam)[1]
     closes = seam - phase + layout.window

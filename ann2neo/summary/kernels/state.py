@@ -1,4 +1,4 @@
-"""What every back end shares: the rows of the state of a unit, and the bits that are folded into it."""
+"""What all back ends share: the state of a unit, row by row, and the bits that are folded into it."""
 
 from __future__ import annotations
 
@@ -30,12 +30,16 @@ FIELDS = (
 )
 """Rows of the state, int64 (n_fields, n_units).
 
-First what the statistics are made of: spikes; counts in complete windows and their squares; intervals,
-their squares, pairs of adjacent ones and the products of these; sums of c and of c²; changes between
-adjacent bins. Then the edges, where a neighbouring stretch can be joined: bins before the first spike and
-the first interval (of the first trial; −1 and 0: none), bins after the last spike and the last interval (of
-the trial that is still open), spikes in the window that had begun before the stretch and in the one
-that goes on after it.
+First the sums for the statistics: spikes; counts in complete windows and their squares; intervals, their
+squares, pairs of adjacent intervals and their products; sums of c and of c²; changes between adjacent bins.
+
+Then the edges, where a neighbouring stretch can be joined:
+
+* ``lead``, ``first_isi``: the bins before the first spike, and the first interval, of the first trial;
+* ``trail``, ``last_isi``: the bins after the last spike, and the last interval, of the trial still open;
+* ``head``, ``tail``: the spikes in the window that began before the stretch, and in the one still open.
+
+Without a spike, lead and trail are −1; without an interval, first_isi and last_isi are 0.
 """
 
 (
@@ -67,12 +71,12 @@ FRACTION_BITS = 52
 """c and c² are multiples of 2⁻⁵²."""
 
 MOST_BINS = 1024
-"""Bins folded in one go, at most: so many terms below 2⁵² add up without overflow."""
+"""How many bins are folded at once, at most: so many terms below 2⁵² add up without overflow."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Bits to fold, all within one trial, and what precedes them.
+    """Bits to fold, all within one trial, and what comes before them.
 
     Parameters
     ----------
@@ -81,9 +85,9 @@ class Segment:
     offset : int
         Bins from the start of the stretch to ``first``.
     window, phase : int
-        Bins in a counting window; how many bins of one had passed before ``first``.
+        Bins in a counting window; how many bins of the open window lie before ``first``.
     in_head : bool
-        Whether that window had begun before the stretch.
+        Whether the open window began before the stretch.
     in_first_trial : bool
         Whether this is the trial in which the stretch begins.
     begins : bool
@@ -126,7 +130,7 @@ class Backend(Protocol):
             int64 (n_bins,), spikes in each bin.
         nan : torch.Tensor
             int64 (2,): how many activations are NaN, and the index of the first in the flattened
-            activation (−1: none).
+            activation (−1 if there is no NaN).
         """
 
     def fold(
@@ -148,7 +152,7 @@ class Backend(Protocol):
 
 
 def new_state(n_units: int, device: torch.device) -> torch.Tensor:
-    """Return the state of units that nothing is known of: int64 (n_fields, n_units)."""
+    """Return the state of units before their first bin: int64 (n_fields, n_units)."""
     if device.type == "cpu":  # a unit's fields side by side: two or three cache lines
         state = torch.zeros(n_units, len(FIELDS), dtype=torch.int64).T
     else:  # a field of neighbouring units side by side: coalesced

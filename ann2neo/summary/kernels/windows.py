@@ -1,4 +1,4 @@
-"""Trials and counting windows by absolute bins, so that a stretch knows where it stands in them."""
+"""Trials and counting windows, counted in bins from the very first: any stretch finds its place in them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Layout:
     window : int
         Bins in a counting window. Windows follow one another from the start of each trial.
     trial_bins : int or tuple of int, optional
-        Bins in every trial, or in each of them; without, all is one trial.
+        Bins in every trial, or a tuple with the bins of each; by default all is one trial.
 
     Examples
     --------
@@ -58,7 +58,7 @@ class Layout:
         if not bins or not all(isinstance(n, int | np.integer) and n >= 1 for n in bins):
             raise ValueError(
                 f"trial_bins={self.trial_bins!r}: give a whole number of bins for all trials, or a tuple "
-                "of one for each, at least 1"
+                "with one for each trial; at least 1"
             )
 
     @cached_property
@@ -67,12 +67,12 @@ class Layout:
         return np.concatenate([[0], np.cumsum(self.trial_bins)]).astype(np.int64)
 
     def trial(self, position: int) -> tuple[int, int]:
-        """Return first and end bin of the trial that a bin lies in.
+        """Return first and end bin of the trial in which a bin lies.
 
         Raises
         ------
         ValueError
-            If all trials end before.
+            If all trials end before it.
         """
         if self.trial_bins is None:
             return 0, ENDLESS
@@ -82,17 +82,17 @@ class Layout:
         if position >= self._edges[-1]:
             raise ValueError(
                 f"bin {position} is beyond the last of {len(self.trial_bins)} trials, which have "
-                f"{self._edges[-1]} bins: plan for all stimuli"
+                f"{self._edges[-1]} bins: give trial_bins for all stimuli"
             )
         i = int(np.searchsorted(self._edges, position, side="right"))
         return int(self._edges[i - 1]), int(self._edges[i])
 
     def phase(self, position: int) -> int:
-        """Return how many bins of the window that is open at a bin have passed before it."""
+        """Return how many bins of its window lie before a bin."""
         return (position - self.trial(position)[0]) % self.window
 
     def pieces(self, start: int, stop: int) -> tuple[int, ...]:
-        """Return the bins that a stretch has of each trial it touches."""
+        """Return how many bins of each trial lie in a stretch, for those trials that it touches."""
         return tuple(b - a for a, b, _ in self._pieces(start, stop))
 
     def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
@@ -109,14 +109,14 @@ class Layout:
         )
 
     def segments(self, start: int, first: int, stop: int) -> Iterator[tuple[Segment, bool]]:
-        """Cut bins of a stretch into what can be folded at once, and tell where a trial ends.
+        """Cut bins of a stretch into pieces that can be folded at once.
 
         Parameters
         ----------
         start : int
             First bin of the stretch.
         first, stop : int
-            The bins to fold, of which ``first`` is bit 0 of the words.
+            The bins to fold; ``first`` is bit 0 of the words.
 
         Yields
         ------
