@@ -3,12 +3,12 @@
 from .analysis.comparison import compare
 from .analysis.poisson import PoissonFit
 from .files.save_load import load, save
-from .model.calibration import calibrate
 from .model.inventory import layers
 from .model.monitor import Monitor
-from .model.partial import RecordingError, SummaryError
 from .model.probe import Probe
 from .model.recorder import record
+from .model.runs.calibration import calibrate
+from .model.runs.partial import RecordingError, SummaryError
 from .model.summarizer import summarize
 from .recording.raster import SpikeRaster
 from .recording.recording import Recording

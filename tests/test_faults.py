@@ -30,8 +30,8 @@ from ann2neo.cli import main
 from ann2neo.files.save_load import SUFFIXES, load, save
 from ann2neo.files.seal import fingerprint
 from ann2neo.interop.description import NOTES
-from ann2neo.model.partial import RecordingError
 from ann2neo.model.recorder import record
+from ann2neo.model.runs.partial import RecordingError
 from ann2neo.recording import spill
 from ann2neo.recording.raster import SpikeRaster
 from ann2neo.recording.recording import Recording

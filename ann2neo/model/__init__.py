@@ -1,11 +1,11 @@
 """A live network: stimuli go in, and what its units fire is recorded, summarized or followed."""
 
-from .calibration import calibrate
 from .inventory import layers
 from .monitor import Monitor
-from .partial import RecordingError, SummaryError
 from .probe import Probe
 from .recorder import record
+from .runs.calibration import calibrate
+from .runs.partial import RecordingError, SummaryError
 from .summarizer import summarize
 
 __all__ = [

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from .batches import batches
-from .evaluation import evaluation
 from .hooks.functions import is_activation, name_of
 from .hooks.hooks import Hooks, tensor_of
 from .hooks.names import unwrapped
 from .hooks.selection import Selection
+from .runs.batches import batches
+from .runs.evaluation import evaluation
 
 if TYPE_CHECKING:
     import pandas as pd

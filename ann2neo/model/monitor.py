@@ -10,8 +10,8 @@ from torch import nn
 
 from ..summary.kernels.windows import default_window
 from ..summary.summary import Summary
-from .growing import GrowingSummary
 from .hooks.selection import Selection, TimeDim
+from .sinks.growing import GrowingSummary
 from .summarizer import stream
 from .watch import Clock, Watch
 

@@ -12,9 +12,9 @@ from torch import nn
 from ..recording.recording import Recording
 from .hooks.hooks import Hooks
 from .hooks.selection import Selection, TimeDim
-from .keeper import Keeper
-from .origin import origin
-from .sinks import Pushing, Sink
+from .runs.origin import origin
+from .sinks.keeper import Keeper
+from .sinks.sink import Pushing, Sink
 
 
 class Probe:

@@ -11,15 +11,15 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from ..recording.recording import Recording
-from .batches import Batch, number_of_stimuli
-from .calibration import calibrated
-from .evaluation import evaluation
 from .hooks.hooks import Hooks
 from .hooks.selection import Selection, TimeDim
-from .keeper import Keeper, as_array, stimuli_of
-from .origin import origin, parameters_sha256
-from .partial import RecordingError, whole_or_partial
-from .presentation import show
+from .runs.batches import Batch, number_of_stimuli
+from .runs.calibration import calibrated
+from .runs.evaluation import evaluation
+from .runs.origin import origin, parameters_sha256
+from .runs.partial import RecordingError, whole_or_partial
+from .runs.presentation import show
+from .sinks.keeper import Keeper, as_array, stimuli_of
 
 
 def record(

@@ -9,17 +9,17 @@ from torch import nn
 
 from ..recording.time import divide
 from ..summary.summary import Summary
-from .batches import Batch, number_of_stimuli
-from .calibration import calibrated
-from .checkpoint import Checkpoint
-from .evaluation import evaluation
-from .growing import GrowingSummary
 from .hooks.hooks import Hooks
 from .hooks.selection import Selection, TimeDim
-from .origin import origin, parameters_sha256
-from .partial import SummaryError, whole_or_partial
-from .presentation import show
-from .sinks import Pushing
+from .runs.batches import Batch, number_of_stimuli
+from .runs.calibration import calibrated
+from .runs.evaluation import evaluation
+from .runs.origin import origin, parameters_sha256
+from .runs.partial import SummaryError, whole_or_partial
+from .runs.presentation import show
+from .sinks.checkpoint import Checkpoint
+from .sinks.growing import GrowingSummary
+from .sinks.sink import Pushing
 
 
 def summarize(

@@ -19,7 +19,7 @@ from .hooks.hooks import Hooks
 from .hooks.names import unwrapped
 from .hooks.selection import Selection
 from .probe import shown_steps
-from .sinks import Pushing
+from .sinks.sink import Pushing
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from ..model.evaluation import evaluation
+from ..model.runs.evaluation import evaluation
 
 MOMENTUM = 0.9
 """The momentum of stochastic gradient descent."""

@@ -12,8 +12,8 @@ from ..recording.recording import Recording
 from ..recording.units import Layer
 from .kernels.state import WORD
 from .kernels.windows import default_window
-from .layer_sums import BUFFER
 from .summary import Summary
+from .sums.layer_sums import BUFFER
 
 ENGINES = ("raster", "elephant")
 

@@ -19,9 +19,9 @@ from ..recording.time import PseudoTime, milliseconds
 from ..recording.units import Layer, unit_table
 from .handover import SummaryHandover
 from .kernels.windows import DEFAULT_WINDOW, Layout
-from .network_sums import NetworkSums
 from .npz import damage_named, read_state, write_state
 from .statistics import STATISTICS, Sums
+from .sums.network_sums import NetworkSums
 from .tables import correlation, expected_rows, layer_rows, population, unit_rows
 
 if TYPE_CHECKING:

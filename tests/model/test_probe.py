@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import ann2neo
 from ann2neo import Probe, Quantile, RecordingError, ZScore, record
-from ann2neo.model.evaluation import evaluation
-from ann2neo.model.keeper import Keeper
+from ann2neo.model.runs.evaluation import evaluation
+from ann2neo.model.sinks.keeper import Keeper
 
 
 class Planted(nn.Module):

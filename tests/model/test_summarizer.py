@@ -14,7 +14,7 @@ from torch import nn
 
 import ann2neo
 from ann2neo import Probe, Quantile, Summary, SummaryError, merge, record, summarize
-from ann2neo.model import checkpoint
+from ann2neo.model.sinks import checkpoint
 from helpers.sums import assert_same_sums
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ann2neo.files.save_load import load, save
-from ann2neo.model.partial import RecordingError
 from ann2neo.model.probe import Probe
 from ann2neo.model.recorder import record
+from ann2neo.model.runs.partial import RecordingError
 from ann2neo.recording import spill
 from ann2neo.recording.raster import SpikeRaster
 from ann2neo.recording.time import PseudoTime

@@ -482,7 +482,7 @@ def test_out_of_memory_tells_what_a_unit_takes(monkeypatch):
     def full(*args):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    monkeypatch.setattr("ann2neo.summary.layer_sums.new_state", full)
+    monkeypatch.setattr("ann2neo.summary.sums.layer_sums.new_state", full)
     with pytest.raises(RuntimeError, match=r"layer 'relu': its 3 units take 196 bytes.*Sample units="):
         part(0)
 
@@ -493,7 +493,7 @@ def test_what_a_unit_takes():
     layer = summary._network.layers["relu"]
     held = [layer.state, layer.complexity, layer._words, layer.histogram, *layer._thresholds.values()]
     each = sum(tensor.numel() * tensor.element_size() for tensor in held) / 1000
-    from ann2neo.summary.layer_sums import BYTES_PER_UNIT
+    from ann2neo.summary.sums.layer_sums import BYTES_PER_UNIT
 
     assert each == pytest.approx(BYTES_PER_UNIT + 8 * (LONGEST_ISI + 1), rel=0.1)
 

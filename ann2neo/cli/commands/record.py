@@ -26,8 +26,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def _record(args: argparse.Namespace) -> int:
     from ...files.save_load import check_can_be_saved, save
-    from ...model.partial import RecordingError
     from ...model.recorder import record
+    from ...model.runs.partial import RecordingError
 
     check_can_be_saved(args.output, overwrite=args.overwrite)
     if args.spill_to is not None and args.memory is None:

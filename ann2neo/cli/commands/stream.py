@@ -78,7 +78,7 @@ def _stream(args: argparse.Namespace) -> int:
 
 def _stream_part(args: argparse.Namespace, process: Process) -> tuple[Summary | None, int]:
     """Return the summary of the stimuli that this process has to show, and the exit status."""
-    from ...model.partial import SummaryError
+    from ...model.runs.partial import SummaryError
     from ...model.summarizer import summarize
     from ...summary.parts import stretch
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune as torch_prune
 
-from ...model.evaluation import evaluation
+from ...model.runs.evaluation import evaluation
 from ...model.summarizer import summarize
 from .scores import SCORES, importance, rates_of
 from .units import NORMALIZING, WEIGHTED, Prunable, prunable, weight_of

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from ...model.evaluation import evaluation
 from ...model.hooks.functions import ACTIVATIONS
+from ...model.runs.evaluation import evaluation
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from ..hooks.hooks import Hooks
 from .batches import Batch, batches, number_of_stimuli
-from .hooks.hooks import Hooks
 
 
 def show(

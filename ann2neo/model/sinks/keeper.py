@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..recording.nan import count_nan
-from ..recording.raster import SpikeRaster
-from ..recording.recording import Recording
-from ..recording.spill import Spill
-from ..recording.stimuli import Stimuli
-from ..recording.time import PseudoTime, divide, milliseconds
-from ..recording.units import Layer
-from .hooks.hooks import tensor_of
-from .hooks.selection import Selection
-from .partial import RecordingError
+from ...recording.nan import count_nan
+from ...recording.raster import SpikeRaster
+from ...recording.recording import Recording
+from ...recording.spill import Spill
+from ...recording.stimuli import Stimuli
+from ...recording.time import PseudoTime, divide, milliseconds
+from ...recording.units import Layer
+from ..hooks.hooks import tensor_of
+from ..hooks.selection import Selection
+from ..runs.partial import RecordingError
 
 
 class Keeper:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from .kernels import choose
-from .kernels.seam import join
-from .kernels.state import (
+from ..kernels import choose
+from ..kernels.seam import join
+from ..kernels.state import (
     CV2_FRACTION,
     CV2_WHOLE,
     FIELDS,
@@ -25,9 +25,9 @@ from .kernels.state import (
     Backend,
     new_state,
 )
-from .kernels.windows import Layout
+from ..kernels.windows import Layout
+from ..statistics import LONGEST_ISI, Sums
 from .memory_order import MemoryOrder
-from .statistics import LONGEST_ISI, Sums
 
 BUFFER = 256
 """How many bins are kept as bits before they are folded: 32 bytes a unit, beside 152 for its state."""

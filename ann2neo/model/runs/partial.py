@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ..recording.recording import Recording
-from ..summary.summary import Summary
+from ...recording.recording import Recording
+from ...summary.summary import Summary
 
 Result = TypeVar("Result", Recording, Summary)
 
@@ -108,7 +108,7 @@ def whole_or_partial(
     >>> whole_or_partial(run, lambda: part.n_bins, lambda: part, SummaryError)
     Traceback (most recent call last):
     ...
-    ann2neo.model.partial.SummaryError: stopped after 5 bins, which are in this error's .summary: disk gone
+    ann2neo.model.runs.partial.SummaryError: stopped after 5 bins...: disk gone
     """
     try:
         return run()

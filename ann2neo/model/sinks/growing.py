@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..recording.units import Layer
-from ..summary.kernels.windows import default_window
-from ..summary.summary import Summary
+from ...recording.units import Layer
+from ...summary.kernels.windows import default_window
+from ...summary.summary import Summary
 
 
 class GrowingSummary:

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from ..recording.units import Layer
-from .hooks.selection import Selection
+from ...recording.units import Layer
+from ..hooks.selection import Selection
 
 
 class Sink(Protocol):

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..recording.annotations import as_json
-from .hooks.names import unwrapped
-from .hooks.selection import Selection
+from ...recording.annotations import as_json
+from ..hooks.names import unwrapped
+from ..hooks.selection import Selection
 
 VERSIONS = ("ann2neo", "torch", "neo", "elephant")
 """Packages whose versions are kept."""

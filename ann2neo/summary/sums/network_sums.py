@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..recording.nan import nan_error
-from ..recording.units import Layer
-from .kernels.windows import Layout
+from ...recording.nan import nan_error
+from ...recording.units import Layer
+from ..kernels.windows import Layout
+from ..statistics import Sums
 from .layer_sums import LayerSums, sample
-from .statistics import Sums
 from .uninterrupted import uninterrupted
 
 MOST_BINS = 3_037_000_499

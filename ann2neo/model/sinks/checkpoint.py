@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..recording.annotations import as_json
-from ..summary.npz import check_can_be_kept
-from ..summary.summary import SETTINGS, Summary
+from ...recording.annotations import as_json
+from ...summary.npz import check_can_be_kept
+from ...summary.summary import SETTINGS, Summary
+from ..runs.origin import OF_THE_MOMENT
 from .growing import GrowingSummary
-from .origin import OF_THE_MOMENT
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..recording.by_layer import value_for
-from ..recording.nan import count_nan
-from ..recording.threshold import Rule, values_for
-from ..recording.units import Layer
+from ...recording.by_layer import value_for
+from ...recording.nan import count_nan
+from ...recording.threshold import Rule, values_for
+from ...recording.units import Layer
+from ..hooks.hooks import Hooks
+from ..hooks.selection import Selection, TimeDim
 from .evaluation import evaluation
-from .hooks.hooks import Hooks
-from .hooks.selection import Selection, TimeDim
 from .presentation import show
 
 

@@ -1,0 +1,1 @@
+"""The integer sums of a layer and of a network, which a summary adds up."""
