@@ -15,7 +15,7 @@ import ann2neo.cli.models
 import ann2neo.study.data
 from ann2neo import Summary
 from ann2neo.cli.text import report
-from ann2neo.summary.parts import Process
+from ann2neo.summary.processes import Process
 from helpers.command_line import EXISTS, STREAM, error_of, run
 from helpers.sums import assert_same_sums
 
