@@ -137,6 +137,7 @@ def record(
 
     Examples
     --------
+    >>> import torch
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
     >>> recording = record(model, torch.randn(100, 2), n_trials=4)
     >>> recording.n_bins, recording.n_trials, recording.raster("1").shape

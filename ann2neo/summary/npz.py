@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..interop.atomic import written_whole
-from ..recording.recording import as_json
+from ..recording.annotations import as_json
 
 ARRAYS = ("units", "threshold", "correlated", "state", "complexity", "coactive", "histogram")
 """What is kept of each layer, besides name and shape."""

@@ -79,7 +79,7 @@ def test_bad_input():
     recording = planted([[0.5, 0.5]], n_bins=30)
     with pytest.raises(ValueError, match="n_orders=0"):
         indicators(recording, n_orders=0)
-    with pytest.raises(ValueError, match="has none"):
+    with pytest.raises(ValueError, match="this recording has no stimuli"):
         indicators(Recording(recording.rasters))
     with pytest.raises(ValueError, match="50"):
         indicators(recording, window=50)

@@ -119,8 +119,8 @@ def test_spikes_moved_by_less_than_half_a_bin_stay():
     ("arguments", "message"),
     [
         ({"method": "wiggle"}, "method='wiggle': give one of stimuli, stimuli_of_a_class, dither"),
-        ({"method": "dither_spikes"}, "dt=None, method='dither_spikes': give how far"),
-        ({"method": "stimuli", "dt": 3}, "dt=3, method='stimuli': this method takes none"),
+        ({"method": "dither_spikes"}, "dt=None, method='dither_spikes': give dt=, how far"),
+        ({"method": "stimuli", "dt": 3}, "dt=3, method='stimuli': this method takes no dt"),
     ],
 )
 def test_bad_input(arguments, message):

@@ -104,7 +104,7 @@ def test_advice_names_the_option(folder, capsys):
     for command, told in [
         ("summarize r.nwb --window 4", "window=4 bins, but the longest of 1 trial"),
         ("summarize r.nwb --window 0", "window=0 bins, but the longest of 1 trial"),
-        ("info r.nwb --block 3", "r.nwb holds one Block: give no block=3"),
+        ("info r.nwb --block 3", "r.nwb holds one Block only: leave out block=3"),
         ("info neurons.txt --bin-size 0", "bin_size=0.0: give a positive, finite time"),
     ]:
         assert told in error_of(capsys, command)

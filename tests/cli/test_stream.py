@@ -211,7 +211,10 @@ def test_outputs_of_a_summary_are_checked_before_the_work_is_done(stimuli, capsy
             "--units-table taken.csv",
             f"taken.csv {EXISTS}",
         ),
-        ("--layers-table l.xlsx", "l.xlsx: unknown suffix '.xlsx' of a table: give one of .csv, .parquet"),
+        (
+            "--layers-table l.xlsx",
+            "l.xlsx: a table cannot have the suffix '.xlsx': give one of .csv, .parquet",
+        ),
     ]:
         assert message in error_of(capsys, f"{command} {options}")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
@@ -246,7 +249,7 @@ def test_what_cannot_be_streamed_or_merged(stimuli, capsys, command, message):
 
 def test_processes_of_torchrun_have_their_parts(stimuli, capsys, monkeypatch):
     process = Process(rank=1, n_ranks=2)
-    monkeypatch.setattr(ann2neo.summary.parts, "process_group", lambda device: nullcontext(process))
+    monkeypatch.setattr(ann2neo.summary.processes, "process_group", lambda device: nullcontext(process))
     assert "--part 1/2: the 2 processes of torchrun share all stimuli: leave --part out" in error_of(
         capsys, f"{STREAM} --part 1/2"
     )

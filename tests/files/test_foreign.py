@@ -77,7 +77,9 @@ def test_text_is_observed_until_the_last_spike_of_any(tmp_path):
     path = tmp_path / "neurons.txt"
     # not by Neo: its writer adds units, which its reader does not understand
     path.write_text("".join("\t".join(f"{t / 1e3:g}" for t in times) + "\n" for times in TIMES))
-    with pytest.warns(UserWarning, match="1 of 6 spikes share a bin of 1 ms .* or lie outside"):
+    with pytest.warns(
+        UserWarning, match="1 of 6 spikes are lost: they share a bin of 1 ms .* or lie outside"
+    ):
         recording = load(path, bin_size=1)
     assert bins(recording) == [[1, 3, 7], [0, 5], []]
     assert recording.n_bins == 9
@@ -87,7 +89,7 @@ def test_raw_formats_and_several_blocks(tmp_path):
     """Neo's ExampleIO makes up two blocks, as electrode systems' readers do, with signals beside spikes."""
     path = tmp_path / "made_up.fake"
     path.touch()
-    with pytest.raises(ValueError, match=r"fake holds 2 Blocks: give one of them, for example block=0"):
+    with pytest.raises(ValueError, match=r"fake holds 2 Blocks: choose one, for example block=0"):
         load(path, bin_size=1)
     with pytest.raises(ValueError, match="holds 2 Blocks, none with the number 2"):
         load(path, bin_size=1, block=2)
@@ -114,7 +116,7 @@ def test_two_blocks_in_nix(tmp_path):
 def test_trains_that_end_at_different_times(tmp_path):
     path = tmp_path / "uneven.nix"
     write_nix(path, block_of(segment_of(stops=(8.0, 12.0, 12.0))))
-    with pytest.warns(UserWarning, match="1 spikes are left out: they lie where not all neurons"):
+    with pytest.warns(UserWarning, match="1 spikes are left out: not all neurons"):
         recording = load(path, bin_size=1)
     assert bins(recording) == [[1, 3, 7], [0, 5], []]
     assert recording.n_bins == 8
@@ -154,7 +156,7 @@ def test_nwb_intervals_that_differ(tmp_path):
 
 def test_nwb_spikes_outside_their_intervals(tmp_path):
     path = nwb(tmp_path / "real.nwb", [np.array([0.0012, 0.05])], intervals=[[[0, 0.01]]])
-    with pytest.warns(UserWarning, match="1 spikes lie outside the intervals"):
+    with pytest.warns(UserWarning, match="1 spikes are left out: they lie outside the intervals"):
         assert bins(load(path, bin_size=1)) == [[1]]
 
 
@@ -179,7 +181,7 @@ def test_nwb_by_neo_keeps_its_segments(tmp_path):
 def test_bins_have_to_be_said(tmp_path):
     path = tmp_path / "neurons.txt"
     path.write_text("0.1\t0.2\n")
-    with pytest.raises(ValueError, match=r"neurons\.txt was not saved by ann2neo\. .* bin_size=1 \(ms\)"):
+    with pytest.raises(ValueError, match=r"neurons\.txt was not saved by ann2neo, .* bin_size=1 \(ms\)"):
         load(path)
     with pytest.raises(ValueError, match=r"bin_size"):
         load(path, bin_size=-1)
@@ -206,7 +208,9 @@ def test_unknown_suffix(tmp_path):
 def test_one_file_of_a_format_that_is_a_folder(tmp_path):
     path = tmp_path / "spike_times.npy"
     path.touch()
-    with pytest.raises(ValueError, match=r"'\.npy', Neo's readers .* want the folder that the file is in"):
+    with pytest.raises(
+        ValueError, match=r"Neo's readers for the suffix '\.npy' .* read the whole folder: name that"
+    ):
         load(path, bin_size=1)
 
 

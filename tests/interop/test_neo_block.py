@@ -212,13 +212,13 @@ def test_segments_without_trains_are_left_out():
 
 
 def test_what_is_no_block(recording):
-    with pytest.raises(TypeError, match=r"takes a neo\.Block, this is a Segment"):
+    with pytest.raises(TypeError, match=r"takes a neo\.Block, but this is a Segment"):
         Recording.from_neo(recording.to_neo().segments[0])
 
 
 def test_spikes_that_share_a_bin_are_counted():
     block = foreign([spiketrain([1.0, 2.0, 50.0])])
-    with pytest.warns(UserWarning, match="1 of 3 spikes share a bin of 10 ms"):
+    with pytest.warns(UserWarning, match="1 of 3 spikes are lost: they share a bin of 10 ms"):
         recording = Recording.from_neo(block, bin_size=10)
     assert recording.annotations["n_spikes_merged"] == 1
 
@@ -233,9 +233,17 @@ def test_an_incomplete_last_bin_is_dropped():
 @pytest.mark.parametrize(
     ("block", "bin_size", "message"),
     [
-        (foreign([spiketrain([1.0])]), None, "Block 'cortex' was not made by ann2neo: give the bin_size"),
+        (
+            foreign([spiketrain([1.0])]),
+            None,
+            "Block 'cortex' was not made by ann2neo, so its spikes must be binned: give bin_size",
+        ),
         (foreign([]), 1.0, "Block 'cortex' has no spike trains"),
-        (foreign([spiketrain([1.0])], [spiketrain([]), spiketrain([])]), 1.0, r"have \[1, 2\] spike trains"),
+        (
+            foreign([spiketrain([1.0])], [spiketrain([]), spiketrain([])]),
+            1.0,
+            r"have different numbers of spike trains, \[1, 2\]",
+        ),
         (foreign([spiketrain([1.0])]), 200, "bin_size=200 ms, but the trains of a segment share only 100 ms"),
         (
             foreign([spiketrain([1.0]), spiketrain([], 300, 200)]),
@@ -258,11 +266,11 @@ def test_blocks_that_cannot_be_read(block, bin_size, message):
 def test_a_block_of_ours_that_lost_something(recording):
     block = recording.to_neo()
     del block.segments[0].spiketrains._items[3]
-    with pytest.raises(ValueError, match=r"segment 0 has no train 'conv\[3\]'"):
+    with pytest.raises(ValueError, match=r"segment 0 has lost its train 'conv\[3\]'"):
         Recording.from_neo(block)
     block = recording.to_neo()
     block.segments = block.segments[:1]
-    with pytest.raises(ValueError, match="made with 2 segments and has 1"):
+    with pytest.raises(ValueError, match="made with 2 segments, but now it has 1"):
         Recording.from_neo(block)
 
 
@@ -289,6 +297,6 @@ def test_trains_that_end_at_different_times_share_the_shorter():
         segment.spiketrains.append(neo.SpikeTrain(times, units="ms", t_stop=stop))
     block = neo.Block()
     block.segments.append(segment)
-    with pytest.warns(UserWarning, match="1 of 4 spikes share a bin .* or lie outside"):
+    with pytest.warns(UserWarning, match="1 of 4 spikes are lost: they share a bin .* or lie outside"):
         dense = Recording.from_neo(block, bin_size=1).raster("units")
     assert [np.flatnonzero(row).tolist() for row in dense] == [[1, 7], [2]]

@@ -155,7 +155,7 @@ def test_a_run_that_was_killed_goes_on(tmp_path):
         """
         import os, sys, torch, ann2neo
         from torch import nn
-        from ann2neo.model import checkpoint as checkpoints
+        from ann2neo.model.sinks import checkpoint as checkpoints
         checkpoints.SECONDS_BETWEEN_CHECKPOINTS = 0.0
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(4, 30), nn.ReLU())

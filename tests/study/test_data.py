@@ -103,9 +103,9 @@ def test_download_is_left_to_torchvision(tmp_path, monkeypatch):
     [
         b"",
         b"\x1f\x8b not gzip",
-        gzip.compress(b"\0\0\x09\1\0\0\0\1\0"),  # signed bytes
-        gzip.compress(b"\0\0\x08\3" + struct.pack(">3I", 20, 28, 28) + b"too short"),
-        gzip.compress(b"\0\0\x08\3" + bytes(5000))[:20],
+        gzip.compress(b"\0\0\x09\1\0\0\0\1\0", mtime=0),  # signed bytes
+        gzip.compress(b"\0\0\x08\3" + struct.pack(">3I", 20, 28, 28) + b"too short", mtime=0),
+        gzip.compress(b"\0\0\x08\3" + bytes(5000), mtime=0)[:20],
     ],
 )
 def test_damaged_idx_files_are_named(tmp_path, content):

@@ -113,6 +113,7 @@ class Hooks:
         self.n_stimuli = 0
         self._is_compiled = any(_is_compiled(module) for module in model.modules())
         self._modules = selection.modules(self.model)
+        self._check_script()
         self._names_of: dict[int, tuple[str, ...]] = {}
         for name, module in model_names(self.model, aliases=True).items():
             self._names_of[id(module)] = (*self._names_of.get(id(module), ()), name)
@@ -129,18 +130,42 @@ class Hooks:
         self._complete_passes = 0
         self._forget_pass()
 
+    def _check_script(self) -> None:
+        """Leave TorchScript modules out, which take no hooks, and say so."""
+        if _is_script(self.model):
+            raise TypeError(
+                f"the model is a {type(self.model).__name__}: TorchScript calls no hooks inside. "
+                "Give the module it was made from"
+            )
+        script = [path for path, module in module_paths(self.model).items() if _is_script(module)]
+        if script:
+            self._modules = {name: m for name, m in self._modules.items() if not _is_script(m)}
+            warnings.warn(
+                f"not recorded, because they are TorchScript, which takes no hooks: {script}. "
+                "To record them, put in the modules they were made from",
+                stacklevel=3,
+            )
+
     def __enter__(self) -> Hooks:
         if self._is_on:
             raise RuntimeError("this probe is already on: make another one for a loop within its loop")
+        self._is_on = True
+        try:
+            self._put_on()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _put_on(self) -> None:
         if self._is_compiled:
             self._while_on.enter_context(torch.compiler.set_stance("force_eager"))
-        self._is_on = True
         hook = self.model.register_forward_pre_hook
         self._until_off(hook(self._begin_pass, with_kwargs=True))
         if self._watches_functions:
             for path, module in module_paths(self.model).items():
                 calls_none = _is_of_torch(module) and not isinstance(module, ACTIVATIONS)
-                if calls_none and not self._watches_all_functions:
+                if _is_script(module) or (calls_none and not self._watches_all_functions):
                     continue
                 self._until_off(module.register_forward_pre_hook(self._entering(path, module)))
                 self._until_off(module.register_forward_hook(self._leaving, always_call=True))
@@ -149,7 +174,6 @@ class Hooks:
         self._until_off(self.model.register_forward_hook(self._end_pass))
         # after a pass that failed, too
         self._until_off(self.model.register_forward_hook(self._close_pass, always_call=True))
-        return self
 
     def _until_off(self, handle: Any) -> None:
         self._while_on.callback(handle.remove)
@@ -388,6 +412,10 @@ class Hooks:
 def _is_of_torch(module: nn.Module) -> bool:
     """Tell whether a module is one of torch's own, without others in it."""
     return type(module).__module__.startswith("torch.nn") and next(module.children(), None) is None
+
+
+def _is_script(module: nn.Module) -> bool:
+    return isinstance(module, torch.jit.ScriptModule)
 
 
 def _is_compiled(module: nn.Module) -> bool:

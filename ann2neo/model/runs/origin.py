@@ -61,7 +61,8 @@ def origin(model: nn.Module, selection: Selection, more: Mapping[str, Any] | Non
 def parameters_sha256(model: nn.Module) -> str | None:
     """Return a hash of a model's state: of names, types, shapes and numbers of its parameters and buffers.
 
-    None, if some are on the meta device, where tensors hold no numbers.
+    None, if some are on the meta device, where tensors hold no numbers, or are of a subclass of tensors
+    (DTensor, torchao), whose numbers may be elsewhere or packed.
 
     Examples
     --------
@@ -78,7 +79,7 @@ def parameters_sha256(model: nn.Module) -> str | None:
         for tensor in value if isinstance(value, tuple) else (value,):
             if not isinstance(tensor, torch.Tensor):
                 continue
-            if tensor.is_meta:
+            if tensor.is_meta or type(tensor) not in (torch.Tensor, nn.Parameter, nn.Buffer):
                 return None
             numbers = tensor.detach().cpu()
             numbers = (numbers.dequantize() if numbers.is_quantized else numbers).contiguous()
