@@ -110,9 +110,7 @@ def write_pickle(block, path):
     neo.io.PickleIO(str(path)).write_block(block)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:1 of 1797 spikes are lost: they share a bin .* or lie outside:UserWarning"
-)
+@pytest.mark.filterwarnings("ignore:1 of 1797 spikes are lost:UserWarning")
 @pytest.mark.parametrize(
     ("suffix", "write"),
     [("nwb", write_nwb), ("txt", write_text), ("mat", write_mat), ("pkl", write_pickle)],
