@@ -370,3 +370,18 @@ def test_checkpoints_are_written_as_time_passes(model, images, tmp_path, monkeyp
     summarize(model, images, checkpoint=tmp_path / "run.npz", batch_size=100)
     handle.remove()
     assert seen == [[], ["run.npz"], ["run.npz"]]
+
+
+@pytest.mark.parametrize("more", [{"n_trials": 3}, {"n_trials": 2, "time_dim": 1}])
+def test_a_window_longer_than_every_trial_is_refused_as_by_a_recording(more):
+    model, x = nn.Sequential(nn.Linear(4, 8), nn.Tanh()), torch.randn(20, 3, 4)
+    longest = -(-20 // more["n_trials"]) * (3 if "time_dim" in more else 1)
+    summary = summarize(model, x, window=longest, **more)
+    recording = record(model, x, **more)
+    assert summary.units.equals(recording.summarize(longest).units)
+    for refuses in (
+        lambda: summarize(model, x, window=longest + 1, **more),
+        lambda: recording.summarize(longest + 1),
+    ):
+        with pytest.raises(ValueError, match=f"window={longest + 1} bins, but the longest .* has {longest}"):
+            refuses()
