@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..recording.recording import Recording
 from .hooks.hooks import Hooks
 from .hooks.selection import Selection, TimeDim
+from .runs.arrangement import arranged
 from .runs.batches import Batch, number_of_stimuli
 from .runs.calibration import calibrated
 from .runs.evaluation import evaluation
@@ -57,9 +58,10 @@ def record(
         Each call of it presents a batch of stimuli.
     stimuli : DataLoader, Dataset, iterable of batches, array, or mapping
         Batches are tensors, (tensor, labels, …) tuples, or the model's arguments by name, as tokenizers
-        give them (``labels`` is not passed on). The first dimension of a tensor is the stimuli. One tensor
-        or NumPy array of all stimuli, a mapping of these, or a Dataset, is cut into batches. NumPy's floats
-        are given the precision of the model.
+        give them (``labels`` is not passed on). The first dimension of a tensor is the stimuli; with
+        ``time_dim=0`` it may be the steps, and the second the stimuli. One tensor or NumPy array of all
+        stimuli, a mapping of these, or a Dataset, is cut into batches. NumPy's floats are given the
+        precision of the model.
     layers : str, type, or list of these, optional
         Names (``"layer1.0.relu"``), globs (``"layer*.relu*"``) or module types; by default every
         activation, be it a module or a function that is called in the forward pass (``F.relu``,
@@ -144,8 +146,9 @@ def record(
     (100, 4, (3, 100))
     """
     selection = Selection(layers, units, threshold, time_dim, seed, allow_nan)
-    told = _told(stimuli, labels, ids, array_annotations or {})
     with evaluation(model, device) as where:
+        stimuli = arranged(model, stimuli, selection, where)
+        told = _told(stimuli, labels, ids, array_annotations or {})
         about = {"parameters_sha256": parameters_sha256(model), **(annotations or {})}
         about = origin(model, selection, about)
         selection = calibrated(model, calibration, selection, batch_size, where)

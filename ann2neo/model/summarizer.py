@@ -11,6 +11,7 @@ from ..recording.time import divide
 from ..summary.summary import Summary
 from .hooks.hooks import Hooks
 from .hooks.selection import Selection, TimeDim
+from .runs.arrangement import arranged
 from .runs.batches import Batch, number_of_stimuli
 from .runs.calibration import calibrated
 from .runs.evaluation import evaluation
@@ -61,9 +62,10 @@ def summarize(
         Each call of it presents a batch of stimuli.
     stimuli : DataLoader, Dataset, iterable of batches, array, or mapping
         Batches are tensors, (tensor, labels, …) tuples, or the model's arguments by name, as tokenizers
-        give them (``labels`` is not passed on). The first dimension of a tensor is the stimuli. One tensor
-        or NumPy array of all stimuli, a mapping of these, or a Dataset, is cut into batches. NumPy's floats
-        are given the precision of the model.
+        give them (``labels`` is not passed on). The first dimension of a tensor is the stimuli; with
+        ``time_dim=0`` it may be the steps, and the second the stimuli. One tensor or NumPy array of all
+        stimuli, a mapping of these, or a Dataset, is cut into batches. NumPy's floats are given the
+        precision of the model.
     layers : str, type, or list of these, optional
         Names (``"layer1.0.relu"``), globs (``"layer*.relu*"``) or module types; by default every
         activation, be it a module or a function that is called in the forward pass. What fires twice in a
@@ -157,6 +159,9 @@ def summarize(
     True
     """
     selection = Selection(layers, units, threshold, time_dim, seed, allow_nan)
+    if selection.has_steps_first:
+        with evaluation(model, device) as where:
+            stimuli = arranged(model, stimuli, selection, where)
     known = number_of_stimuli(stimuli) if n_stimuli is None else n_stimuli
     if n_trials != 1 and known is None:
         raise ValueError(f"n_trials={n_trials}: give n_stimuli=, as the stimuli do not tell their number")
@@ -208,6 +213,7 @@ def stream(
     about = origin(model, selection, annotations)
     so_far = Checkpoint(checkpoint, growing, batch_size)
     with evaluation(model, device) as where:
+        stimuli = arranged(model, stimuli, selection, where)
         if has_parts or checkpoint is not None:
             about["parameters_sha256"] = parameters_sha256(model)
         n_done = so_far.begin(about)

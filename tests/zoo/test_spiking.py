@@ -133,7 +133,6 @@ def test_neurons_that_take_all_steps_are_recorded_by_name(library):
     np.testing.assert_array_equal(recording.stimuli.onsets, N_STEPS * np.arange(N_STIMULI))
 
 
-@to_come("item 2: batches are cut along the steps")
 def test_batches_are_cut_along_the_stimuli():
     network, x = built("norse", special.norse_of_steps), currents().transpose(0, 1)
     expected = of_steps_first(network, x)
@@ -142,7 +141,6 @@ def test_batches_are_cut_along_the_stimuli():
     check(recording, expected, n_bin_dims=2)
 
 
-@to_come("item 2: a label is asked for each step")
 def test_labels_are_one_a_stimulus():
     network, x = built("norse", special.norse_of_steps), currents().transpose(0, 1)
     labels = np.arange(N_STIMULI) % 3

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ...recording.by_layer import check_keys
 from ...recording.units import Layer
+from .call import Call, check_number
 from .functions import ACTIVATIONS, FunctionCalls, is_activation, name_of
 from .names import gives_spikes, model_names, module_paths, unwrapped, what_there_is
 from .selection import Selection, TimeDim
@@ -118,6 +119,7 @@ class Hooks:
         for name, module in model_names(self.model, aliases=True).items():
             self._names_of[id(module)] = (*self._names_of.get(id(module), ()), name)
         self._names: dict[tuple[str, int], str] = {}
+        self._has_steps_first = selection.has_steps_first
         self._watches_functions = selection.watches_functions(self.model)
         self._watches_all_functions = selection.names_functions(self.model)
         self._while_on = ExitStack()
@@ -127,6 +129,7 @@ class Hooks:
         self._pass = ExitStack()
         self._watch = FunctionCalls(self._function_called)
         self._shown: torch.Tensor | None = None
+        self._may_be: frozenset[int] = frozenset()
         self._complete_passes = 0
         self._forget_pass()
 
@@ -196,6 +199,10 @@ class Hooks:
             )
         self._shown = shown
 
+    def expect(self, may_be: frozenset[int]) -> None:
+        """Say how many stimuli there may be in the next forward pass, where its arguments need not tell."""
+        self._may_be = may_be
+
     # -- a forward pass ------------------------------------------------------------------------------
 
     def _forget_pass(self) -> None:
@@ -209,6 +216,7 @@ class Hooks:
         self._path: list[tuple[nn.Module, str | None, bool]] = []
         self._n_steps: np.ndarray | None = None
         self._batch: tuple[int, ...] | None = None
+        self._call = Call()
         self._in_pass = self._is_busy = False
 
     def _begin_pass(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -220,7 +228,8 @@ class Hooks:
         self._forget_pass()
         self._in_pass = True
         self._pass.callback(self._forget_pass)
-        given = next((v for v in (*args, *kwargs.values()) if isinstance(v, torch.Tensor) and v.ndim), None)
+        self._call = Call.read(args, kwargs, self._has_steps_first)
+        given = self._call.given
         self._batch = None if given is None else tuple(given.shape[:2])
         if self._watches_functions:
             self._pass.enter_context(self._watch)
@@ -237,11 +246,12 @@ class Hooks:
             self._receive(name, modules, torch.stack(outputs, 1), 1)
         self._check_what_fired()
         assert self._n_steps is not None
+        check_number(len(self._n_steps), self._may_be or self._call.n_stimuli)
         if len(self._n_steps):
             self._complete_passes += 1
             self.on_pass(self._results, self._n_steps, output)
             self.n_stimuli += len(self._n_steps)
-        self._shown = None
+        self._shown, self._may_be = None, frozenset()
 
     # -- modules -------------------------------------------------------------------------------------
 

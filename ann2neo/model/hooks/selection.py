@@ -162,6 +162,11 @@ class Selection:
         key = key_for("time_dim", self.time_dim, *names)
         return None if key is None else self.time_dim[key]
 
+    @property
+    def has_steps_first(self) -> bool:
+        """Whether the first dimension is time in some layer."""
+        return 0 in (self.time_dim.values() if isinstance(self.time_dim, Mapping) else [self.time_dim])
+
     def units_of(self, names: tuple[str, ...], shape: tuple[int, ...]) -> np.ndarray:
         """Return the indices of the units to record in a layer, in ascending order.
 

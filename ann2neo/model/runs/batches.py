@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Batch:
         One for each stimulus.
     shown : torch.Tensor, optional
         Which steps are no padding: see :func:`ann2neo.model.hooks.steps.into_bins`.
+    n_stimuli : int, optional
+        Number of stimuli, where it is known.
 
     Examples
     --------
@@ -35,17 +37,18 @@ class Batch:
     inputs: torch.Tensor | PackedSequence | dict[str, Any]
     labels: Any = None
     shown: torch.Tensor | None = None
+    n_stimuli: int | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the tensor whose first dimension is the stimuli."""
+        """Shape of the first tensor."""
         if isinstance(self.inputs, PackedSequence):
             return (int(self.inputs.batch_sizes[0]),)
         first = self.inputs if isinstance(self.inputs, torch.Tensor) else _first_tensor(self.inputs)
         return tuple(first.shape)
 
     def __len__(self) -> int:
-        return self.shape[0]
+        return self.shape[0] if self.n_stimuli is None else self.n_stimuli
 
     def show_to(self, model: nn.Module, device: Any) -> Any:
         """Call a model that is on a device; return its output."""
@@ -53,6 +56,46 @@ class Batch:
             return model(self.inputs.to(device))
         moved = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in self.inputs.items()}
         return model(**moved)
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """All stimuli in one array, or in arrays by name, of which it is known which dimension is the stimuli.
+
+    Parameters
+    ----------
+    stimuli : torch.Tensor, numpy.ndarray or mapping of these
+    dim : int
+        The dimension that is the stimuli: 0, or 1 where the steps come first.
+    """
+
+    stimuli: Any
+    dim: int
+
+    @property
+    def n_stimuli(self) -> int:
+        """Number of stimuli."""
+        first = _first_tensor(self.stimuli) if isinstance(self.stimuli, Mapping) else self.stimuli
+        return int(first.shape[self.dim])
+
+    def part(self, begin: int, end: int) -> Any:
+        """Return some of the stimuli."""
+        if not isinstance(self.stimuli, Mapping):
+            return self.stimuli[(slice(None),) * self.dim + (slice(begin, end),)]
+        return {name: self._part_of(name, values, begin, end) for name, values in self.stimuli.items()}
+
+    def _part_of(self, name: str, values: Any, begin: int, end: int) -> Any:
+        n = self.n_stimuli
+        shape = tuple(getattr(values, "shape", ()))
+        dims = [dim for dim in range(self.dim + 1) if shape[dim : dim + 1] == (n,)]
+        if not dims:
+            return values
+        if len(dims) > 1 and values is not _first_tensor(self.stimuli):
+            raise ValueError(
+                f"{name!r} has shape {shape}, and there are {n} stimuli: its first or its second dimension "
+                "could be the stimuli. Give batches of your own, as a list of dicts"
+            )
+        return values[(slice(None),) * dims[-1] + (slice(begin, end),)]
 
 
 def number_of_stimuli(stimuli: Any) -> int | None:
@@ -63,6 +106,8 @@ def number_of_stimuli(stimuli: Any) -> int | None:
     >>> number_of_stimuli(np.zeros((5, 2))), number_of_stimuli(iter([]))
     (5, None)
     """
+    if isinstance(stimuli, Arranged):
+        return stimuli.n_stimuli
     if isinstance(stimuli, Mapping):
         return len(_first_tensor(stimuli))
     if not isinstance(stimuli, DataLoader):
@@ -85,7 +130,7 @@ def batches(
     Parameters
     ----------
     stimuli : DataLoader, Dataset, iterable of batches, array, or mapping
-        What :func:`ann2neo.record` takes.
+        What :func:`ann2neo.record` takes; or all of them, arranged.
     batch_size : int
         Stimuli in a batch, where batches are made here.
     model : torch.nn.Module
@@ -108,8 +153,12 @@ def batches(
     [2, 2, 1]
     """
     n_before = 0
-    for raw in _raw_batches(stimuli, batch_size):
+    if _is_whole(stimuli):
+        stimuli = Arranged(stimuli, 0)
+    raw_batches = _raw_batches(stimuli, batch_size)
+    for raw in raw_batches:
         batch = _by_name(raw, mask) if isinstance(raw, Mapping) else _in_order(raw, model)
+        batch = replace(batch, n_stimuli=_number_in(raw_batches, batch))
         if not len(batch):
             continue
         if lengths is not None:
@@ -122,7 +171,8 @@ def batches(
         n_before += len(batch)
         yield batch
     if not n_before:
-        raise ValueError(f"there are no stimuli in the {type(stimuli).__name__}")
+        given = stimuli.stimuli if isinstance(stimuli, Arranged) else stimuli
+        raise ValueError(f"there are no stimuli in the {type(given).__name__}")
     if lengths is not None and len(lengths) != n_before:
         raise ValueError(f"{len(lengths)} lengths for {n_before} stimuli: give one for each")
 
@@ -168,17 +218,42 @@ def _tensor(stimuli: torch.Tensor | np.ndarray, model: nn.Module) -> torch.Tenso
     return tensor.to(own) if tensor.is_floating_point() else tensor
 
 
+def _is_whole(stimuli: Any) -> bool:
+    """Tell whether all stimuli are in one array, or in arrays by name."""
+    return isinstance(stimuli, Mapping | torch.Tensor | np.ndarray)
+
+
+def _number_in(raw_batches: Any, batch: Batch) -> int | None:
+    """Return how many stimuli there are in a batch, or None where its first or second dimension may be."""
+    if isinstance(batch.inputs, PackedSequence):
+        return len(batch)
+    if isinstance(raw_batches, _Cut):
+        return int(batch.shape[raw_batches.arranged.dim])
+    if isinstance(raw_batches, DataLoader) and raw_batches.collate_fn is default_collate:
+        return batch.shape[0]  # it stacks stimuli
+    labels = getattr(batch.labels, "shape", (None,))
+    return labels[0] if len(labels) == 1 and labels[0] in batch.shape[:2] else None
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Batches that are cut here."""
+
+    arranged: Arranged
+    batch_size: int
+
+    def __iter__(self) -> Iterator[Any]:
+        n, size = self.arranged.n_stimuli, self.batch_size
+        return (self.arranged.part(i, min(i + size, n)) for i in range(0, n, size))
+
+
 def _raw_batches(stimuli: Any, batch_size: int) -> Iterable[Any]:
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: give at least one")
-    if getattr(stimuli, "ndim", 1) == 0:
-        raise ValueError("stimuli is one number: give an array whose first dimension is the stimuli")
-    if isinstance(stimuli, Mapping):
-        n = len(_first_tensor(stimuli))
-        parts = (range(i, min(i + batch_size, n)) for i in range(0, n, batch_size))
-        return ({k: _part_of(v, part, n) for k, v in stimuli.items()} for part in parts)
-    if isinstance(stimuli, torch.Tensor | np.ndarray):
-        return (stimuli[i : i + batch_size] for i in range(0, len(stimuli), batch_size))
+    if isinstance(stimuli, Arranged):
+        if getattr(stimuli.stimuli, "ndim", 1) == 0:
+            raise ValueError("stimuli is one number: give an array whose first dimension is the stimuli")
+        return _Cut(stimuli, batch_size)
     if isinstance(stimuli, Dataset) and not isinstance(stimuli, torch.utils.data.IterableDataset):
         return DataLoader(stimuli, batch_size)
     if isinstance(stimuli, tuple) and len(stimuli) == 2 and getattr(stimuli[1], "ndim", 0) == 1:
@@ -191,8 +266,3 @@ def _raw_batches(stimuli: Any, batch_size: int) -> Iterable[Any]:
             f"stimuli is a {type(stimuli).__name__}: give a DataLoader, a Dataset, batches, or a tensor"
         )
     return stimuli
-
-
-def _part_of(values: Any, part: range, n_stimuli: int) -> Any:
-    has_stimuli = isinstance(values, torch.Tensor | np.ndarray) and values.ndim and len(values) == n_stimuli
-    return values[part.start : part.stop] if has_stimuli else values

@@ -16,6 +16,7 @@ from ...recording.threshold import Rule, values_for
 from ...recording.units import Layer
 from ..hooks.hooks import Hooks
 from ..hooks.selection import Selection, TimeDim
+from .arrangement import arranged
 from .evaluation import evaluation
 from .presentation import show
 
@@ -120,6 +121,7 @@ def _thresholds(
         )
     activations = _Activations(selection.allow_nan)
     hooks = Hooks(model, selection, activations.take, activations.keep)
+    stimuli = arranged(model, stimuli, selection, where)
     show(model, hooks, stimuli, where, batch_size=batch_size)
     frozen = {}
     for layer in hooks.layers.values():

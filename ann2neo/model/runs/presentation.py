@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -78,7 +78,8 @@ def _present(model: nn.Module, hooks: Hooks, batch: Batch, device: torch.device)
     """Show one batch, and check that the layers saw its stimuli."""
     if batch.shown is not None:
         hooks.announce(batch.shown)
-    before = hooks.n_stimuli
+    in_any_order = hooks.selection.has_steps_first and batch.n_stimuli is None
+    hooks.expect(frozenset(batch.shape[:2]) if in_any_order else frozenset([len(batch)]))
     try:
         batch.show_to(model, device)
     except RuntimeError as error:
@@ -89,15 +90,3 @@ def _present(model: nn.Module, hooks: Hooks, batch: Batch, device: torch.device)
             "load its weights onto a real device first, say with model.to_empty(device='cpu') and "
             f"load_state_dict ({error})"
         ) from error
-    _check_number(hooks.n_stimuli - before, batch, hooks.selection.time_dim)
-
-
-def _check_number(n_recorded: int, batch: Batch, time_dim: Any) -> None:
-    steps_first = 0 in (time_dim.values() if isinstance(time_dim, Mapping) else [time_dim])
-    given = {len(batch), *(batch.shape[:2] if steps_first else ())}
-    if n_recorded not in given:
-        raise ValueError(
-            f"the layers gave {n_recorded} activations for a batch of {len(batch)} stimuli: record layers "
-            "whose first dimension is the batch, name the dimension that is time as time_dim=, or run your "
-            "own loop with ann2neo.Probe"
-        )
