@@ -14,7 +14,7 @@ from ..recording.recording import Recording
 from .hooks.hooks import Hooks
 from .hooks.selection import Selection, TimeDim
 from .runs.arrangement import arranged
-from .runs.batches import Batch, number_of_stimuli
+from .runs.batches import Batch, check_order, number_of_stimuli
 from .runs.calibration import calibrated
 from .runs.evaluation import evaluation
 from .runs.origin import origin, parameters_sha256
@@ -193,6 +193,7 @@ def _told(stimuli: Any, labels: Any, ids: Any, others: Mapping[str, Any]) -> dic
         raise ValueError(f"array_annotations has {name!r}: give it as {name}=")
     given = {"labels": labels, "ids": ids, **others}
     told = {name: as_array(values) for name, values in given.items() if values is not None}
+    check_order(stimuli, told)
     n_stimuli = number_of_stimuli(stimuli) if not isinstance(stimuli, Dataset | DataLoader) else None
     for name, values in told.items():
         stimuli_of(values.size if n_stimuli is None else n_stimuli, {name: values})

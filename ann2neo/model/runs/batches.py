@@ -10,7 +10,14 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    RandomSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+    default_collate,
+)
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,36 @@ def number_of_stimuli(stimuli: Any) -> int | None:
     )
 
 
+def check_order(stimuli: Any, told: Iterable[str]) -> None:
+    """Check that stimuli do not come in a random order, if something is told of each in order.
+
+    Raises
+    ------
+    ValueError
+        If a DataLoader draws them.
+
+    Examples
+    --------
+    >>> check_order(DataLoader(range(4), shuffle=True), ["labels"])
+    Traceback (most recent call last):
+    ...
+    ValueError: labels= are given in order, but the DataLoader draws the stimuli (RandomSampler): ...
+    """
+    names = [f"{name}=" for name in told]
+    if not names or not isinstance(stimuli, DataLoader):
+        return
+    # a batch sampler may have a sampler of its own, which decides
+    for sampler in (stimuli.sampler, stimuli.batch_sampler, getattr(stimuli.batch_sampler, "sampler", None)):
+        if isinstance(sampler, _RANDOM) or getattr(sampler, "shuffle", False) is True:
+            raise ValueError(
+                f"{', '.join(names)} are given in order, but the DataLoader draws the stimuli "
+                f"({type(sampler).__name__}): give shuffle=False, or let the data set return (x, label)"
+            )
+
+
+_RANDOM = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
+
+
 def batches(
     stimuli: Any, batch_size: int, model: nn.Module, *, lengths: Any = None, mask: bool = False
 ) -> Iterator[Batch]:
@@ -153,6 +190,8 @@ def batches(
     [2, 2, 1]
     """
     n_before = 0
+    if lengths is not None:
+        check_order(stimuli, ["lengths"])
     if _is_whole(stimuli):
         stimuli = Arranged(stimuli, 0)
     raw_batches = _raw_batches(stimuli, batch_size)
