@@ -634,3 +634,21 @@ def test_fewer_stimuli_than_trials_in_a_probe(net):
 def test_a_pair_is_no_list_of_batches(net):
     with pytest.raises(TypeError, match="stimuli is a pair"):
         record(net, (IMAGES, torch.zeros(20)))
+
+
+class Detector(nn.Module):
+    """Takes a list of images, as torchvision's detection models do."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.relu = nn.Conv2d(3, 4, 3), nn.ReLU()
+
+    def forward(self, images):
+        return self.relu(self.conv(torch.stack(images)))
+
+
+def test_a_list_of_images_is_as_many_stimuli():
+    model, images = Detector(), list(torch.randn(2, 3, 6, 6))
+    with Probe(model) as probe:
+        expected = model(images)
+    assert (probe.recording.raster("relu") == (expected > 0).flatten(1).numpy().T).all()

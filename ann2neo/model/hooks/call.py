@@ -25,6 +25,8 @@ class Call:
     --------
     >>> sorted(Call.read((torch.zeros(5, 3),), {"state": None}).n_stimuli)
     [5]
+    >>> sorted(Call.read(([torch.zeros(3, 8, 8), torch.zeros(3, 8, 8)],), {}).n_stimuli)
+    [2, 3]
     """
 
     given: torch.Tensor | None = None
@@ -33,8 +35,10 @@ class Call:
     @classmethod
     def read(cls, args: tuple[Any, ...], kwargs: Mapping[str, Any], steps_first: bool = False) -> Call:
         """Read the arguments of a call; with ``steps_first`` their second dimension may be the stimuli."""
-        tensors = list(_tensors((*args, *kwargs.values())))
-        numbers: set[int] = set()
+        arguments = (*args, *kwargs.values())
+        tensors = list(_tensors(arguments))
+        # a list of tensors may hold one a stimulus, as detection models take images
+        numbers = {len(each) for each in arguments if isinstance(each, list | tuple) and tensors}
         for each in tensors:
             if isinstance(each, PackedSequence):
                 numbers.add(int(each.batch_sizes[0]))
