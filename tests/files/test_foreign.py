@@ -91,7 +91,7 @@ def test_raw_formats_and_several_blocks(tmp_path):
     path.touch()
     with pytest.raises(ValueError, match=r"fake holds 2 Blocks: choose one, for example block=0"):
         load(path, bin_size=1)
-    with pytest.raises(ValueError, match="holds 2 Blocks, none with the number 2"):
+    with pytest.raises(ValueError, match="holds 2 Blocks but no Block 2"):
         load(path, bin_size=1, block=2)
     second = load(path, bin_size=0.5, block=1)
     whole = neo.io.ExampleIO(str(path)).read_block(1)
