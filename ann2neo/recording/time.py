@@ -88,6 +88,25 @@ class PseudoTime:
         """Return the trial that each bin lies in."""
         return np.searchsorted(self.trial_edges, bins, side="right") - 1
 
+    def check_window(self, window: int) -> None:
+        """Raise ValueError if no trial holds a counting window of so many bins.
+
+        Examples
+        --------
+        >>> PseudoTime(1.0, (5, 4)).check_window(6)
+        Traceback (most recent call last):
+        ...
+        ValueError: window=6 bins, but the longest of 2 trial(s) has 5: give a window of 1 to 5 bins
+        """
+        if not isinstance(window, int | np.integer):
+            raise ValueError(f"window={window!r}: give a whole number of bins")
+        longest = max(self.trial_bins)
+        if not 1 <= window <= longest:
+            raise ValueError(
+                f"window={window} bins, but the longest of {self.n_trials} trial(s) has {longest}: give a "
+                f"window of 1 to {longest} bins"
+            )
+
     def window_edges(self, window: int) -> np.ndarray:
         """Return first and end bin of every counting window: int64 (n_windows, 2).
 
@@ -99,13 +118,7 @@ class PseudoTime:
         >>> PseudoTime(1.0, (5, 4)).window_edges(2).tolist()
         [[0, 2], [2, 4], [5, 7], [7, 9]]
         """
-        if not isinstance(window, int | np.integer):
-            raise ValueError(f"window={window!r}: give a whole number of bins")
-        if not 1 <= window <= max(self.trial_bins):
-            raise ValueError(
-                f"window={window} bins, but the longest of {self.n_trials} trial(s) has "
-                f"{max(self.trial_bins)}: give a window of 1 to {max(self.trial_bins)} bins"
-            )
+        self.check_window(window)
         starts = np.concatenate(
             [
                 edge + window * np.arange(n // window)

@@ -58,7 +58,7 @@ def summarize_recording(
         raise ValueError(f"engine={engine!r}: give one of {ENGINES}")
     time = recording.time
     window = default_window(time.trial_bins) if window is None else window
-    time.window_edges(window)  # raises if no trial holds a window
+    time.check_window(window)
     summary = Summary(window, bin_size=time.bin_size, trial_bins=time.trial_bins, isi_histogram=True)
     summary.annotations = deepcopy(dict(recording.annotations))
     _add(recording, summary)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -185,9 +186,12 @@ def test_recording_beyond_its_memory(stimuli, capsys):
     plain = record("--no-shuffle --batch-size 8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ann2neo.recording.spill.BINS_IN_TILE", 8)
+        made, real = [], tempfile.TemporaryFile
+        patch.setattr("tempfile.TemporaryFile", lambda **how: made.append(how["dir"]) or real(**how))
         Path("out").mkdir()
         spilled = record("--no-shuffle --batch-size 8 --memory 4B", output="out/r.nwb")
     assert {**spilled.rasters} == {**plain.rasters}
+    assert made == [Path("out")]
     assert sorted(os.listdir("out")) == ["r.nwb"]
     capsys.readouterr()
     command = "record --model my_models:relu --data x.npz --output s.nwb"

@@ -21,7 +21,8 @@ def arranged(model: nn.Module, stimuli: Any, selection: Selection, where: torch.
 
     With ``time_dim=0`` layers give (steps, stimuli, …). The model may take its input like this, too, or turn
     it round itself. A copy of the model is shown a few rows of the input. If as many stimuli come out as
-    there were rows, the first dimension is the stimuli; otherwise the second is.
+    the second dimension has, that one is the stimuli; otherwise the first is. A model that needs all steps
+    cannot take a few rows: then a few columns are shown, and have to come out.
 
     Parameters
     ----------

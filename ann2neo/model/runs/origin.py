@@ -62,7 +62,7 @@ def parameters_sha256(model: nn.Module) -> str | None:
     """Return a hash of a model's state: of names, types, shapes and numbers of its parameters and buffers.
 
     None, if some are on the meta device, where tensors hold no numbers, or are of a subclass of tensors
-    (DTensor, torchao), whose numbers may be elsewhere or packed.
+    (as DTensor is), whose numbers may be elsewhere or packed.
 
     Examples
     --------

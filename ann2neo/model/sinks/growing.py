@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...recording.time import PseudoTime, milliseconds
 from ...recording.units import Layer
 from ...summary.kernels.windows import default_window
 from ...summary.summary import Summary
@@ -93,11 +94,8 @@ class GrowingSummary:
     def empty(self, n_steps: int | None) -> Summary:
         """Return an empty summary for stimuli of so many steps; None: of different numbers of them."""
         bins = self._bins_of_trials(n_steps)
-        if bins and self.window is not None and self.window > max(bins):
-            raise ValueError(
-                f"window={self.window} bins, but the longest of {len(bins)} trial(s) has {max(bins)}: give a "
-                f"window of 1 to {max(bins)} bins"
-            )
+        if bins and self.window is not None:
+            PseudoTime(milliseconds(self.bin_size), bins).check_window(self.window)
         return Summary(
             default_window(bins or ()) if self.window is None else self.window,
             bin_size=self.bin_size,
