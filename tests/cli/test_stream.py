@@ -232,7 +232,7 @@ def test_outputs_of_a_summary_are_checked_before_the_work_is_done(stimuli, capsy
         (f"{STREAM} --part 2", "--part 2: give I/N"),
         (f"{STREAM} --trials 61", "--trials 61, but only 60 stimuli are shown: give at most 60"),
         (f"{STREAM} --batch-size 0", "batch_size=0: give at least one"),
-        (f"{STREAM} --window 0", "window=0: give a whole number"),
+        (f"{STREAM} --window 0", "window=0 bins, .* give a window of 1 to 60 bins"),
         (f"{STREAM} --device abacus", "device.*abacus"),
         (
             f"{STREAM} --calibration 5",
