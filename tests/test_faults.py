@@ -38,7 +38,10 @@ from ann2neo.recording.recording import Recording
 from ann2neo.recording.stimuli import Stimuli
 from ann2neo.recording.time import PseudoTime
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux"),
+]
 every_format = pytest.mark.parametrize("suffix", SUFFIXES)
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["test_faults", "pynwb", "nixio", "isal"])

@@ -8,6 +8,8 @@ from time import perf_counter
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 TUTORIALS = Path(__file__).parents[1] / "tutorials"
 PRINTS = {
     "01_first_recording": ["10 trials; 64 spike trains", "the very same recording"],

@@ -187,6 +187,7 @@ def test_the_figure_of_both(network, neurons):
     assert "Never equate the two" in figure.get_supxlabel()
 
 
+@pytest.mark.slow
 def test_on_the_command_line(network, neurons, tmp_path, capsys):
     figure, table = tmp_path / "both.png", tmp_path / "both.csv"
     command = f"compare {network} {neurons} --output {figure} --table {table}"

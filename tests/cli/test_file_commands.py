@@ -5,12 +5,14 @@ from itertools import permutations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import ann2neo
 from ann2neo.files.save_load import SUFFIXES, load
 from helpers.command_line import EXISTS, error_of, run
 
 
+@pytest.mark.slow
 def test_every_conversion_keeps_everything(recorded, capsys):
     for suffix in SUFFIXES[1:]:
         run(f"convert r.nwb r{suffix}")

@@ -87,6 +87,7 @@ def test_a_saved_summary_is_printed_again(stimuli, capsys):
     assert re.findall("^.*npz: |^.*nwb: ", out, re.MULTILINE) == ["r.nwb: ", "s.npz: "]
 
 
+@pytest.mark.slow
 def test_a_reader_who_has_had_enough(stimuli):
     run(f"{STREAM} -o s.npz")
     code = "import sys; from ann2neo.cli import main; sys.exit(main(['summarize', 's.npz']))"

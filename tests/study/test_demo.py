@@ -19,6 +19,8 @@ from ann2neo.study import demo
 from ann2neo.study.demo import tables
 from ann2neo.study.training import Training
 
+pytestmark = pytest.mark.slow
+
 NETWORKS = ["random", "generalizing", "memorizing"]
 
 

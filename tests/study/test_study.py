@@ -23,6 +23,8 @@ from ann2neo.study.findings.comparisons import DOSE, INDICATORS
 from ann2neo.study.networks import network
 from ann2neo.study.regimes import REGIMES, Regime, labels_of
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "n_training": 100,
     "n_few": 40,

@@ -75,6 +75,7 @@ def differing(one, other):
     return [name for name in one if not torch.equal(one[name], other[name])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEVICES)
 def test_equal_to_the_reference(name):
     @settings(deadline=None, max_examples=EXAMPLES[name], database=None)
@@ -117,6 +118,7 @@ def test_a_spike_is_an_activation_above_the_threshold_in_its_own_precision(name)
         assert n_active.item() == spikes == int(activation.float().item() > limit.item())
 
 
+@pytest.mark.slow
 def test_triton_kernels_compile_for_gpus():
     """Not only in the interpreter: to PTX for Hopper, which needs no GPU."""
     script = textwrap.dedent(

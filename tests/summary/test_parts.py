@@ -19,6 +19,8 @@ from ann2neo.summary.parts import stretch
 from ann2neo.summary.processes import Process, _join, merge_ranks, process_group
 from helpers.sums import assert_same_sums
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 120
 """What a group may take, also one of which a process dies; far less than the group's own timeout."""
 

@@ -144,6 +144,7 @@ def test_the_battery_fails_when_a_kernel_is_wrong(statistic, monkeypatch):
 # -- the monoid ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(data=st.data())
 def test_any_split_merges_to_the_whole_bit_for_bit(data):
