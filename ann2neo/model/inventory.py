@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from .hooks.functions import is_activation, name_of
+from .hooks.functions import name_of
 from .hooks.hooks import Hooks, tensor_of
-from .hooks.names import unwrapped
+from .hooks.place import Place
 from .hooks.selection import Selection
 from .runs.batches import batches
 from .runs.evaluation import evaluation
@@ -63,11 +63,12 @@ def layers(model: nn.Module, example: Any, *, device: Any = None) -> pd.DataFram
     """
     import pandas as pd
 
-    found = _Inventory(model)
-    with evaluation(model, device) as where, found:
+    default, found = _Default(model), _Inventory(model)
+    with evaluation(model, device) as where, default, found:
         next(batches(example, 2, model)).show_to(model, where)
     table = pd.DataFrame(found.places)
     table.insert(4, "n_calls", table.pop("place").map(found.n_calls))
+    table["by_default"] = table["layer"].isin(default.names)
     return table
 
 
@@ -81,6 +82,20 @@ class _Everything(Selection):
         return True
 
 
+class _Default(Hooks):
+    """Notes what is recorded when no layers are named."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model, Selection(), lambda *_: None, lambda *_: None)
+        self.names: list[str] = []
+
+    def _fire(self, name: str, modules: tuple[str, ...], output: Any, time_dim: Any) -> None:
+        self.names.append(name)
+
+    def _end_pass(self, output: Any) -> None:
+        pass
+
+
 class _Inventory(Hooks):
     """Notes each place that fires, whatever the shape of what it gives."""
 
@@ -88,27 +103,24 @@ class _Inventory(Hooks):
         super().__init__(model, _Everything(nn.Module), lambda *_: None, lambda *_: None)
         self.places: list[dict[str, Any]] = []
         self.n_calls: dict[str, int] = {}
-        self._default = Selection().modules(unwrapped(model))
 
-    def _firing(self, module_name: str) -> Any:
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            n_before = self.n_calls.get(module_name, 0)
-            self.n_calls[module_name] = n_before + 1
-            name = self._name_of(module_name, n_before)
-            self._note(name, module_name, type(module).__name__, output, module_name in self._default)
-
-        return hook
+    def _module_called(self, place: Place, output: Any) -> None:
+        assert place.name is not None
+        n_before = self.n_calls.get(place.name, 0)
+        self.n_calls[place.name] = n_before + 1
+        self._note(self._name_of(place.name, n_before), place.name, type(place.module).__name__, output)
 
     def _function_called(
-        self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: torch.Tensor
+        self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> None:
+        if self._is_busy or not isinstance(output, torch.Tensor) or name_of(function) in ("get", "set"):
+            return
         name = self._function_name(function)
         if name is not None:
             self.n_calls[name] = 1
-            by_default = is_activation(function, args, kwargs) and not self._path[-1][2]
-            self._note(name, name, f"{name_of(function)}()", output, by_default)
+            self._note(name, name, f"{name_of(function)}()", output)
 
-    def _note(self, name: str, place: str, kind: str, output: Any, by_default: bool) -> None:
+    def _note(self, name: str, place: str, kind: str, output: Any) -> None:
         self._is_busy = True  # what follows calls functions itself
         try:
             found = tensor_of(output, name)
@@ -127,9 +139,8 @@ class _Inventory(Hooks):
                 "shape": shape,
                 "n_units": int(torch.Size(shape).numel()),
                 "place": place,
-                "by_default": by_default,
             }
         )
 
-    def _end_pass(self, model: nn.Module, args: Any, output: Any) -> None:
+    def _end_pass(self, output: Any) -> None:
         pass

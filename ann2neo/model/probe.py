@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..recording.recording import Recording
+from .hooks.eagerly import load_compiler
 from .hooks.hooks import Hooks
 from .hooks.selection import Selection, TimeDim
 from .runs.origin import origin
@@ -132,6 +133,7 @@ class Probe:
         self._hooks = Hooks(model, selection, taker.take, taker.keep)
 
     def __enter__(self) -> Probe:
+        load_compiler()
         self._hooks.__enter__()
         return self
 

@@ -15,7 +15,9 @@ from torch import nn
 
 from ..recording.units import Layer
 from ..summary.summary import Summary
+from .hooks.eagerly import load_compiler
 from .hooks.hooks import Hooks
+from .hooks.interception import intercept, release
 from .hooks.names import unwrapped
 from .hooks.selection import Selection
 from .probe import shown_steps
@@ -23,10 +25,6 @@ from .sinks.sink import Pushing
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_uncompiled: Callable[[Callable[..., None]], Callable[..., None]] = (
-    torch.compiler.disable
-)  # torch has no types
 
 
 class Watch:
@@ -80,11 +78,12 @@ class Watch:
         self._clock = Clock()
         pushing = Pushing(selection, [_Timed(summary, self._clock)])
         self._hooks = Hooks(model, selection, pushing.take, pushing.keep)
-        self._n_passes = 0
+        self._n_passes, self._is_in_pass = 0, False
         self._while_on = ExitStack()
         self._is_over = False
 
     def __enter__(self) -> Watch:
+        load_compiler()
         self.resume()
         return self
 
@@ -112,9 +111,11 @@ class Watch:
             if self._n_passes % self._every == 0:
                 self._while_on.enter_context(self._hooks)
             if self._every > 1:
-                # it runs after the other hooks, which complete the pass, so it is made after them
-                handle = unwrapped(self._model).register_forward_hook(self._pass_is_done)
-                self._while_on.callback(handle.remove)
+                # the outermost, after the hooks have completed the pass, so it comes after them; what the
+                # loop calls may be a wrapper, too, in which compiled code does not call the model
+                for model in dict.fromkeys((unwrapped(self._model), self._model)):
+                    self._while_on.callback(release, model, self._around_a_pass)
+                    intercept(model, self._around_a_pass)
 
     def pause(self) -> None:
         """Look away: the model has no hook."""
@@ -140,10 +141,17 @@ class Watch:
                 stacklevel=3,
             )
 
-    @_uncompiled
-    def _pass_is_done(self, *_: Any) -> None:
+    def _around_a_pass(self, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
+        if self._is_in_pass:
+            return call()
+        self._is_in_pass = True
+        try:
+            output = call()
+        finally:
+            self._is_in_pass = False
         self._n_passes += 1
         self.resume()
+        return output
 
 
 class Clock:

@@ -1,5 +1,8 @@
 """A probe that fails while it is put on leaves nothing behind; what takes no hooks is left out, and said."""
 
+import copy
+import io
+import pickle
 import threading
 
 import pytest
@@ -7,7 +10,10 @@ import torch
 from torch import nn
 from torch.overrides import _get_current_function_mode_stack as function_modes
 
-from ann2neo import Probe, layers, record, summarize
+from ann2neo import Monitor, Probe, layers, record, summarize
+from ann2neo.model.hooks import hooks as hooks_room
+from ann2neo.model.hooks.eagerly import Eagerly
+from helpers.traces import n_watched
 
 
 def with_script():
@@ -15,11 +21,6 @@ def with_script():
     torch.manual_seed(0)
     middle = torch.jit.script(nn.Sequential(nn.Conv1d(1, 2, 3), nn.Tanh()))
     return nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Unflatten(1, (1, 5)), middle, nn.Flatten(), nn.ReLU())
-
-
-def hooks_on(model):
-    own = (m for m in model.modules() if not isinstance(m, torch.jit.ScriptModule))
-    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in own)
 
 
 def is_free(model, x):
@@ -42,7 +43,7 @@ def test_torchscript_is_left_out_and_said(look):
         assert found.layers == ["1", "5"]
         for layer, activation in zip(found.layers, expected, strict=True):
             assert (found.raster(layer) == (activation > 0).numpy().T).all()
-    assert hooks_on(model) == 0
+    assert n_watched(model) == 0
     assert function_modes() == []
     assert torch.equal(model(x), expected[1])
     assert is_free(model, x)
@@ -54,57 +55,152 @@ def test_a_model_that_is_torchscript_is_refused():
         Probe(torch.jit.script(nn.Sequential(nn.Linear(6, 5), nn.ReLU())))
 
 
-class Failing(nn.Module):
-    """Fails to take its n-th hook."""
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Sequential(nn.Linear(5, 4), nn.Tanh()))
 
-    def __init__(self, n):
-        super().__init__()
-        self.left = n
 
-    def _taken(self):
+class Failing:
+    """Stands in for a function; its n-th call fails, before it has done anything or after it."""
+
+    def __init__(self, function, n, when):
+        self.function, self.left, self.when = function, n, when
+
+    def __call__(self, *args):
         self.left -= 1
-        if self.left < 0:
+        if self.left == -1 and self.when == "before":
+            raise KeyboardInterrupt
+        self.function(*args)
+        if self.left == -1:
             raise KeyboardInterrupt
 
-    def register_forward_hook(self, *args, **kwargs):
-        self._taken()
-        return super().register_forward_hook(*args, **kwargs)
 
-    def register_forward_pre_hook(self, *args, **kwargs):
-        self._taken()
-        return super().register_forward_pre_hook(*args, **kwargs)
-
-    def forward(self, x):
-        return torch.relu(x)
+STEPS = {
+    "entering": [(hooks_room, "intercept", n) for n in range(5)] + [(Eagerly, "__enter__", 0)],
+    "leaving": [(hooks_room, "release", n) for n in range(5)] + [(Eagerly, "__exit__", 0)],
+}
 
 
-@pytest.mark.parametrize("n", range(6))
-def test_what_was_put_on_is_taken_off_when_entering_fails(n):
-    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), Failing(10**9))
-    x = torch.randn(4, 6)
-    plain, failing = model(x), model[2]
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    ("where", "step"), [(where, step) for where, steps in STEPS.items() for step in steps], ids=str
+)
+def test_a_failure_while_a_probe_is_put_on_or_off_leaves_nothing(monkeypatch, where, step, when):
+    owner, name, n = step
+    model, x = network(), torch.randn(4, 6)
+    plain = model(x)
+    compiled = torch.compile(lambda x: x + 1, backend="eager")  # so that there is a stance to be put back
+    stance = torch._dynamo.eval_frame._stance.stance
     probe = Probe(model)
-    failing.left = n
-    entered = False
-    try:
-        with probe:
-            entered = True
-    except KeyboardInterrupt:
-        assert not entered
-    assert hooks_on(model) == 0
+    done = []
+    with monkeypatch.context() as patch:
+        failing = Failing(getattr(owner, name), n, when)
+        patch.setattr(owner, name, failing if owner is hooks_room else lambda *args: failing(*args))
+        with pytest.raises(KeyboardInterrupt), probe:
+            model(x)
+            done.append("pass")
+    assert done == ([] if where == "entering" else ["pass"])
+    assert n_watched(model) == 0
     assert function_modes() == []
+    assert torch._dynamo.eval_frame._stance.stance == stance
     assert torch.equal(model(x), plain)
+    assert torch.equal(compiled(x), x + 1)
     assert is_free(model, x)
-    failing.left = 10**9
     with probe:  # it can be used again
         model(x)
-    assert probe.recording.n_bins == 4
+    assert probe.recording.n_bins == 4 + 4 * len(done)
 
 
-def test_that_the_failure_is_injected():
-    model = nn.Sequential(nn.Linear(6, 5), Failing(0))
-    with pytest.raises(KeyboardInterrupt), Probe(model):
-        pass
+def test_ctrl_c_in_a_forward_pass_leaves_no_lock_and_no_mode():
+    model, x = network(), torch.randn(4, 6)
+    plain = model(x)
+
+    def press(*_):
+        raise KeyboardInterrupt
+
+    with Probe(model) as probe:
+        handle = model[2][1].register_forward_pre_hook(press)
+        with pytest.raises(KeyboardInterrupt):
+            model(x)
+        handle.remove()
+        assert function_modes() == []
+        assert is_free(model, x)
+        assert torch.equal(model(x), plain)
+    assert probe.n_stimuli == 8  # those of the other thread, and of the last pass
+
+
+# -- copies ----------------------------------------------------------------------------------------------
+
+
+def test_copies_made_while_a_probe_is_on_know_nothing_of_it():
+    model, x = network(), torch.randn(4, 6)
+    averaged = torch.optim.swa_utils.AveragedModel(model)
+    with Monitor(window=2).watch(model), Probe(model) as probe:
+        plain = model(x)
+        averaged.update_parameters(model)
+        copies = [copy.deepcopy(model), torch.optim.swa_utils.AveragedModel(model).module, averaged.module]
+        copies.append(torch.load(saved(model), weights_only=False))
+        copies.append(pickle.loads(pickle.dumps(model)))
+        outputs = [each(x) for each in copies]
+    assert probe.n_stimuli == 4
+    for each, output in zip(copies, outputs, strict=True):
+        assert n_watched(each) == 0
+        assert torch.equal(output, plain)
+        assert torch.equal(each(x), plain)
+
+
+def test_copies_of_a_traced_graph_know_nothing_of_it():
+    # torch.fx copies and pickles all attributes of a module
+    model, x = torch.fx.symbolic_trace(network()), torch.randn(4, 6)
+    with Probe(model) as probe:
+        plain = model(x)
+        copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+        outputs = [each(x) for each in copies]
+    assert probe.n_stimuli == 4
+    for each, output in zip(copies, outputs, strict=True):
+        assert n_watched(each) == 0
+        assert torch.equal(output, plain)
+
+
+def saved(model):
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    return file
+
+
+def test_a_compiled_call_is_put_back():
+    model, x = network(), torch.randn(4, 6)
+    plain = model(x)
+    model[0].compile(backend="eager")
+    compiled = model[0]._compiled_call_impl
+    with Probe(model) as one:
+        with Probe(model) as two:
+            model(x)
+        model(x)
+    assert model[0]._compiled_call_impl is compiled
+    assert (one.n_stimuli, two.n_stimuli) == (8, 4)
+    assert torch.equal(model(x), plain)
+
+
+def test_probes_end_in_any_order():
+    model, x = network(), torch.randn(4, 6)
+    one, two = Probe(model), Probe(model)
+    one.__enter__()
+    two.__enter__()
+    model(x)
+    one.__exit__(None, None, None)
+    model(x)
+    two.__exit__(None, None, None)
+    assert (one.n_stimuli, two.n_stimuli) == (4, 8)
+    assert n_watched(model) == 0
+
+
+def test_two_probes_see_the_same():
+    model, x = network(), torch.randn(4, 6)
+    with Probe(model) as one, Probe(model) as two:
+        model(x)
+    assert one.recording.rasters == two.recording.rasters == record(model, x).rasters
 
 
 class Tagged(torch.Tensor):

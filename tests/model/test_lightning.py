@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from ann2neo import summarize
 from ann2neo.model.monitor import Monitor
+from helpers.traces import n_watched
 
 pytest.importorskip("lightning")
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -143,7 +144,7 @@ def test_the_training_is_bit_equal_with_and_without(given):
     assert plain.losses == followed.losses
     for one, other in zip(plain.state_dict().values(), followed.state_dict().values(), strict=True):
         assert torch.equal(one, other)
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in followed.modules())
+    assert n_watched(followed) == 0
 
 
 def test_loggers_get_the_metrics(tmp_path):

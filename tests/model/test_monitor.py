@@ -11,6 +11,7 @@ from torch import nn
 
 from ann2neo import Quantile, SummaryError, calibrate, summarize
 from ann2neo.model.monitor import METRICS, Monitor
+from helpers.traces import n_watched
 
 STIMULI = torch.randn(150, 6, generator=torch.Generator().manual_seed(1))
 BATCHES = torch.randn(10, 16, 6, generator=torch.Generator().manual_seed(2))
@@ -46,10 +47,6 @@ def captured(model, into):
                     output.detach().clone()
                 )
             )
-
-
-def n_hooks(model):
-    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
 
 
 def rows_of(monitor, step):
@@ -229,7 +226,7 @@ def test_the_training_is_bit_equal_with_and_without(follow):
         gradients = [p.grad for p in model.parameters()]
         told.append((losses, [*model.state_dict().values(), *gradients, torch.get_rng_state()]))
         assert all(module.training for module in model.modules())
-        assert n_hooks(model) == 0
+        assert n_watched(model) == 0
     (losses, tensors), (losses_followed, tensors_followed) = told
     assert losses == losses_followed
     assert all(torch.equal(a, b) for a, b in zip(tensors, tensors_followed, strict=True))
@@ -239,11 +236,11 @@ def test_passes_that_are_not_looked_at_have_one_hook():
     model, hooks = make_model(), []
     with Monitor().watch(model, every=3):
         for batch in BATCHES[:7]:
-            hooks.append(n_hooks(model))
+            hooks.append(n_watched(model))
             model(batch)
     assert hooks[1:3] == hooks[4:6] == [1, 1]
     assert min(hooks[0], hooks[3], hooks[6]) > 2
-    assert n_hooks(model) == 0
+    assert n_watched(model) == 0
 
 
 def test_an_exception_ends_the_watch_but_keeps_what_was_complete():
@@ -254,7 +251,7 @@ def test_an_exception_ends_the_watch_but_keeps_what_was_complete():
         for batch in broken:
             model.eval()(batch)
     assert monitor.table.n_bins.tolist() == [64] * 3
-    assert n_hooks(model) == 0
+    assert n_watched(model) == 0
     with pytest.raises(RuntimeError, match="of the loop"), monitor.watch(model):
         raise RuntimeError("of the loop")
     assert monitor.steps == [7]
@@ -285,7 +282,7 @@ def test_pause_and_resume():
     with monitor.watch(model, every=2) as watch:
         model(BATCHES[0])  # seen
         watch.pause()
-        assert n_hooks(model) == 0
+        assert n_watched(model) == 0
         for batch in BATCHES:
             model(batch)
         watch.resume()
@@ -295,7 +292,7 @@ def test_pause_and_resume():
     assert monitor.table.n_bins.tolist() == [32] * 3
     with pytest.raises(RuntimeError, match="watch of step 0 is over"):
         watch.resume()
-    assert n_hooks(model) == 0
+    assert n_watched(model) == 0
 
 
 def test_seconds_of_a_watch_leave_out_the_network():
@@ -352,7 +349,7 @@ def test_two_watches_of_one_step():
         with monitor.watch(model), monitor.watch(model):
             model(BATCHES[0])
     assert monitor.steps == [0]
-    assert n_hooks(model) == 0
+    assert n_watched(model) == 0
 
 
 # -- loggers and checkpoints -----------------------------------------------------------------------------

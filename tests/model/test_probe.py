@@ -13,6 +13,7 @@ import ann2neo
 from ann2neo import Probe, Quantile, RecordingError, ZScore, record
 from ann2neo.model.runs.evaluation import evaluation
 from ann2neo.model.sinks.keeper import Keeper
+from helpers.traces import n_watched
 
 
 class Planted(nn.Module):
@@ -211,7 +212,7 @@ def test_resnet18_reused_relus_count_once_each():
 def traces(model):
     return (
         [module.training for module in model.modules()],
-        sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()),
+        n_watched(model),
         torch.is_grad_enabled(),
         torch.get_rng_state().tolist(),
         {name: value.clone().tolist() for name, value in model.state_dict().items()},

@@ -16,6 +16,7 @@ import ann2neo
 from ann2neo import Probe, Quantile, Summary, SummaryError, merge, record, summarize
 from ann2neo.model.sinks import checkpoint
 from helpers.sums import assert_same_sums
+from helpers.traces import n_watched
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_the_model_is_left_as_it_was(model, images):
     summarize(model, images)
     assert model.training
     assert torch.equal(torch.get_rng_state(), state)
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert n_watched(model) == 0
 
 
 def test_channels_last_network(model, images):

@@ -16,8 +16,8 @@ class Call:
 
     Parameters
     ----------
-    given : torch.Tensor, optional
-        The first tensor among its arguments.
+    tensors : tuple of torch.Tensor
+        Those among its arguments, and in the lists, tuples and dicts among these.
     n_stimuli : frozenset of int
         How many stimuli there may be; empty where the arguments do not tell.
 
@@ -29,7 +29,7 @@ class Call:
     [2, 3]
     """
 
-    given: torch.Tensor | None = None
+    tensors: tuple[torch.Tensor, ...] = ()
     n_stimuli: frozenset[int] = frozenset()
 
     @classmethod
@@ -44,12 +44,12 @@ class Call:
                 numbers.add(int(each.batch_sizes[0]))
             else:
                 numbers.update(each.shape[: 2 if steps_first else 1])
-        given = next((each for each in tensors if isinstance(each, torch.Tensor)), None)
-        return cls(given, frozenset(numbers))
+        given = (each.data if isinstance(each, PackedSequence) else each for each in tensors)
+        return cls(tuple(given), frozenset(numbers))
 
 
-def check_number(n_recorded: int, may_be: frozenset[int]) -> None:
-    """Check that the layers saw as many stimuli as the model was given.
+def check_number(n_recorded: int, may_be: frozenset[int], why: str = "") -> None:
+    """Check that the layers saw as many stimuli as the model was given; ``why`` begins the message.
 
     Raises
     ------
@@ -59,9 +59,9 @@ def check_number(n_recorded: int, may_be: frozenset[int]) -> None:
     if may_be and n_recorded not in may_be:
         given = " or ".join(map(str, sorted(may_be)))
         raise ValueError(
-            f"the layers gave {n_recorded} activations for a batch of {given} stimuli. The first dimension "
-            "of the input and of each layer must be the stimuli: give one stimulus as a batch of one "
-            "(x[None]), record layers whose first dimension is the stimuli, or name the dimension that is "
+            f"{why}the layers gave {n_recorded} activations for a batch of {given} stimuli. The first "
+            "dimension of the input and of each layer must be the stimuli: give one stimulus as a batch of "
+            "one (x[None]), record layers whose first dimension is the stimuli, or name the dimension that is "
             "time as time_dim="
         )
 

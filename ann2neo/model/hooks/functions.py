@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -22,7 +24,7 @@ ACTIVATION_FUNCTIONS = frozenset(module.__name__.lower() for module in ACTIVATIO
 """The same as functions, their names without underscores."""
 
 CLAMPS = frozenset({"clamp", "clip", "clampmin"})
-"""Functions that are an activation if they have a lower bound."""
+"""Functions that are an activation if they have a lower bound, of at most zero."""
 
 
 @lru_cache(4096)
@@ -46,10 +48,16 @@ def is_activation(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     (True, False)
     >>> is_activation(torch.clamp, (torch.ones(2),), {"min": 0}), is_activation(torch.clamp, (), {"max": 1})
     (True, False)
+
+    A positive bound keeps a divisor from zero:
+
+    >>> is_activation(torch.clamp, (torch.ones(2), 1e-9), {})
+    False
     """
     kind = _kind(function)
     if kind == "clamp":
-        return kwargs.get("min", args[1] if len(args) > 1 else None) is not None
+        bound = kwargs.get("min", args[1] if len(args) > 1 else None)
+        return isinstance(bound, int | float) and bound <= 0
     return kind == "activation"
 
 
@@ -62,25 +70,50 @@ def _kind(function: Any) -> str:
 def may_be_called(pattern: str, modules: set[str]) -> bool:
     """Tell whether a name or glob can mean a function that is called in one of these modules.
 
+    A glob can mean activations, and a name any function of torch.
+
     Examples
     --------
-    >>> [may_be_called(p, {"", "block"}) for p in ("relu_1", "block.add", "*relu*", "blok.relu", "conv9")]
+    >>> [may_be_called(p, {"", "block"}) for p in ("relu_1", "block.add", "bl*lu", "blok.relu", "conv9")]
     [True, True, True, False, False]
     """
-    stem, _, number = pattern.rpartition("_")
-    path, _, function = (stem if number.isdigit() else pattern).rpartition(".")
-    if not any(fnmatchcase(module, path) for module in modules):
-        return "*" in path and may_be_called(function, {""})
-    if any(wild in function for wild in "*?["):
-        return any(fnmatchcase(name, function) for name in ACTIVATION_FUNCTIONS | CLAMPS)
-    return any(hasattr(where, function) for where in (functional, torch, torch.Tensor))
+    stems = (pattern, re.sub(r"_\d+$", "", pattern))
+    if any(wild in pattern for wild in "*?["):
+        names = [f"{path}.{name}" if path else name for path in modules for name in _activations()]
+        return any(fnmatchcase(name, stem) for stem in stems for name in names)
+    for stem in stems:
+        path, _, name = stem.rpartition(".")
+        if path in modules and any(hasattr(where, name) for where in (functional, torch, torch.Tensor)):
+            return True
+    return False
+
+
+@cache
+def _activations() -> tuple[str, ...]:
+    """Return the names of all functions that are activations."""
+    found = {name.strip("_") for where in (functional, torch, torch.Tensor) for name in dir(where)}
+    return tuple(name for name in sorted(found) if name.replace("_", "") in ACTIVATION_FUNCTIONS | CLAMPS)
+
+
+def place_of_call() -> tuple[tuple[Any, int], ...]:
+    """Return where a model calls the function that is looked at: code and instruction of each frame.
+
+    The frames are those from the function up to the module whose forward pass calls it.
+    """
+    found = []
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__") != "torch.nn.modules.module":
+        if not frame.f_globals.get("__name__", "").startswith(("torch.", __package__)):
+            found.append((frame.f_code, frame.f_lasti))
+        frame = frame.f_back
+    return tuple(found)
 
 
 class FunctionCalls(TorchFunctionMode):
     """Watches which torch functions are called from Python, while it is on.
 
-    It sees functions that return a tensor, but not those that they call themselves. While it is on, torch's
-    fused fast path of nn.TransformerEncoderLayer is off, in which no function would be called from Python.
+    It does not see those that they call themselves. While it is on, torch's fused kernels of
+    nn.TransformerEncoderLayer are off, in which no function would be called from Python.
 
     Parameters
     ----------
@@ -96,7 +129,7 @@ class FunctionCalls(TorchFunctionMode):
     add
     """
 
-    def __init__(self, on_call: Callable[[Any, tuple[Any, ...], dict[str, Any], torch.Tensor], None]) -> None:
+    def __init__(self, on_call: Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]) -> None:
         super().__init__()
         self.on_call = on_call
 
@@ -106,6 +139,6 @@ class FunctionCalls(TorchFunctionMode):
         """Call a function, and ``on_call`` after it."""
         kwargs = kwargs or {}
         output = function(*args, **kwargs)
-        if isinstance(output, torch.Tensor) and name_of(function) not in ("get", "set"):
+        with torch._C.DisableTorchFunction():  # another probe that is on does not see what this one does
             self.on_call(function, args, kwargs, output)
         return output

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,13 @@ from torch.nn.utils.rnn import PackedSequence
 from ...recording.by_layer import check_keys
 from ...recording.units import Layer
 from .call import Call, check_number
-from .functions import ACTIVATIONS, FunctionCalls, is_activation, name_of
+from .constants import Constants
+from .eagerly import Eagerly
+from .fast_path import FAST_PATHS, may_be_fast, without
+from .functions import ACTIVATIONS, FunctionCalls, is_activation, name_of, place_of_call
+from .interception import intercept, release
 from .names import gives_spikes, model_names, module_paths, unwrapped, what_there_is
+from .place import Frame, Place
 from .selection import Selection, TimeDim
 from .steps import into_bins
 
@@ -112,22 +118,19 @@ class Hooks:
         self.on_layer, self.on_pass = on_layer, on_pass
         self.layers: dict[str, Layer] = {}
         self.n_stimuli = 0
-        self._is_compiled = any(_is_compiled(module) for module in model.modules())
         self._modules = selection.modules(self.model)
         self._check_script()
         self._names_of: dict[int, tuple[str, ...]] = {}
         for name, module in model_names(self.model, aliases=True).items():
             self._names_of[id(module)] = (*self._names_of.get(id(module), ()), name)
         self._names: dict[tuple[str, int], str] = {}
-        self._has_steps_first = selection.has_steps_first
         self._watches_functions = selection.watches_functions(self.model)
         self._watches_all_functions = selection.names_functions(self.model)
         self._while_on = ExitStack()
         self._is_on = False
         # a pass belongs to one thread; others that call the model wait
         self._turn = threading.RLock()
-        self._pass = ExitStack()
-        self._watch = FunctionCalls(self._function_called)
+        self._mode = FunctionCalls(self._function_called)
         self._shown: torch.Tensor | None = None
         self._may_be: frozenset[int] = frozenset()
         self._complete_passes = 0
@@ -161,31 +164,50 @@ class Hooks:
         return self
 
     def _put_on(self) -> None:
-        if self._is_compiled:
-            self._while_on.enter_context(torch.compiler.set_stance("force_eager"))
-        hook = self.model.register_forward_pre_hook
-        self._until_off(hook(self._begin_pass, with_kwargs=True))
-        if self._watches_functions:
-            for path, module in module_paths(self.model).items():
-                calls_none = _is_of_torch(module) and not isinstance(module, ACTIVATIONS)
-                if _is_script(module) or (calls_none and not self._watches_all_functions):
-                    continue
-                self._until_off(module.register_forward_pre_hook(self._entering(path, module)))
-                self._until_off(module.register_forward_hook(self._leaving, always_call=True))
-        for name, module in self._modules.items():
-            self._until_off(module.register_forward_hook(self._firing(name)))
-        self._until_off(self.model.register_forward_hook(self._end_pass))
-        # after a pass that failed, too
-        self._until_off(self.model.register_forward_hook(self._close_pass, always_call=True))
+        eagerly = Eagerly()
+        self._undo_by(eagerly.__exit__)
+        eagerly.__enter__()
+        for path, module in module_paths(self.model).items():
+            place = self._place(path, module)
+            if module is self.model:
+                self._take_part(module, partial(self._in_module, place))
+                self._take_part(module, self._in_model)
+            elif not _is_script(module) and self._has_part_in(place):
+                self._take_part(module, partial(self._in_module, place))
 
-    def _until_off(self, handle: Any) -> None:
-        self._while_on.callback(handle.remove)
+    def _take_part(self, module: nn.Module, around: Callable[..., Any]) -> None:
+        self._undo_by(release, module, around)
+        intercept(module, around)
+
+    def _undo_by(self, undo: Callable[..., Any], *args: Any) -> None:
+        """Note how to undo what comes next; twice, so that Ctrl-C in the first time leaves nothing behind."""
+        for _ in range(2):
+            self._while_on.callback(undo, *args)
+
+    def _place(self, path: str, module: nn.Module) -> Place:
+        of_torch = _is_of_torch(module)  # what these call is what they give
+        name = next((name for name, each in self._modules.items() if each is module), None)
+        is_leaf = next(module.children(), None) is None
+        by_hand = self.selection.layers is None and name is None and _may_be_activation(module)
+        return Place(
+            module,
+            name,
+            None if of_torch else path,
+            path or type(module).__name__ if by_hand else None,
+            name is not None and (is_leaf or gives_spikes(module)),
+            is_leaf,
+        )
+
+    def _has_part_in(self, place: Place) -> bool:
+        if place.name is not None or isinstance(place.module, FAST_PATHS):
+            return True
+        calls_none = place.path is None and not isinstance(place.module, ACTIVATIONS)
+        return self._watches_functions and (self._watches_all_functions or not calls_none)
 
     def __exit__(self, *exception: object) -> None:
         with self._turn:
-            self._pass.close()  # Ctrl-C in a pass runs no hook
-            self._while_on.close()
             self._is_on = False
+            self._while_on.close()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Hooks:
         return self  # a copy of the model has these hooks, too, but is not the one to look at
@@ -209,38 +231,52 @@ class Hooks:
         if not self._complete_passes:  # nothing is left of a first pass that failed
             self.layers.clear()
             self._names.clear()
+            self._left_out: dict[str, str] = {}
+            self._n_left_out = 0
+            self._is_by_hand: dict[str, bool] = {}
+            self._places_of_calls: dict[str, Any] = {}
         self._results: dict[Layer, Any] = {}
         self._n_firings: dict[str, int] = {}
         self._called: dict[str, tuple[tuple[str, ...], list[torch.Tensor]]] = {}
-        self._skipped: dict[str, tuple[int, ...]] = {}
-        self._path: list[tuple[nn.Module, str | None, bool]] = []
+        self._path: list[Frame] = []
         self._n_steps: np.ndarray | None = None
-        self._batch: tuple[int, ...] | None = None
         self._call = Call()
-        self._in_pass = self._is_busy = False
+        self._constants: Constants | None = None
+        self._thread: int | None = None
+        self._is_busy = False
 
-    def _begin_pass(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if model is not self.model:
-            return
-        self._turn.acquire()
-        self._pass.close()  # one that Ctrl-C ended
-        self._pass.callback(self._turn.release)
-        self._forget_pass()
-        self._in_pass = True
-        self._pass.callback(self._forget_pass)
-        self._call = Call.read(args, kwargs, self._has_steps_first)
-        given = self._call.given
-        self._batch = None if given is None else tuple(given.shape[:2])
-        if self._watches_functions:
-            self._pass.enter_context(self._watch)
+    def _in_model(self, call: Callable[[], Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if torch._C._current_graph_task_id() != -1:
+            return call()  # a backward pass computes it again, as checkpointing of activations does
+        with self._turn:
+            if self._thread is not None:
+                raise ValueError(
+                    f"{type(self.model).__name__} calls itself within its own forward pass, so one stimulus "
+                    "is shown to it several times: record a module around it, which is called once for each "
+                    "batch, or a part of it"
+                )
+            try:
+                with torch._C.DisableTorchFunction():
+                    self._begin_pass(args, kwargs)
+                if self._watches_functions or self._constants is not None:
+                    with self._mode:
+                        output = call()
+                else:
+                    output = call()
+                if self._is_on:
+                    with torch._C.DisableTorchFunction():
+                        self._end_pass(output)
+                return output
+            finally:
+                self._forget_pass()
 
-    def _close_pass(self, model: nn.Module, args: Any, output: Any) -> None:
-        if model is self.model:
-            self._pass.close()
+    def _begin_pass(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._call = Call.read(args, kwargs, self.selection.has_steps_first)
+        self._thread = threading.get_ident()
+        if not self._complete_passes:
+            self._constants = Constants(self.model, self._call.tensors)
 
-    def _end_pass(self, model: nn.Module, args: Any, output: Any) -> None:
-        if model is not self.model or not self._in_pass:
-            return
+    def _end_pass(self, output: Any) -> None:
         self._is_busy = True
         for name, (modules, outputs) in self._called.items():
             self._receive(name, modules, torch.stack(outputs, 1), 1)
@@ -255,29 +291,97 @@ class Hooks:
 
     # -- modules -------------------------------------------------------------------------------------
 
-    def _firing(self, module_name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            if getattr(module, "_is_replica", False):
-                raise RuntimeError(
-                    f"layer {module_name!r} runs in a copy that DataParallel made on another GPU, all at "
-                    "once: give the probe and its loop the model itself (model.module), or use "
-                    "DistributedDataParallel"
-                )
-            if module is not self._modules[module_name] or not self._in_pass or self._is_busy:
-                return  # a copy, or another model that has this module, too
-            n_before = self._n_firings.get(module_name, 0)
-            self._n_firings[module_name] = n_before + 1
-            modules = self._names_of[id(module)]
-            time_dim = self.selection.time_dim_of(module_name, *modules)
-            name = module_name if time_dim == "calls" else self._name_of(module_name, n_before)
-            if not self.selection.wants(name, modules, module):
-                return
-            time_dim = self.selection.time_dim_of(name, *modules)
-            if isinstance(module, nn.RNNBase) and not module.batch_first and time_dim is None:
-                _check_is_packed(name, module, output)
-            self._fire(name, modules, output, time_dim)
+    def _in_module(
+        self, place: Place, call: Callable[[], Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if self._thread != threading.get_ident() or self._is_busy:
+            return call()  # not in a pass, or in that of another model that has this module, too
+        with self._inside(place) as frame:
+            if may_be_fast(place.module):
+                output = self._as_without_a_probe(place, call, args, kwargs)
+            else:
+                output = call()
+        if self._thread is None:  # the probe was put off inside
+            return output
+        with torch._C.DisableTorchFunction():  # another probe that is on does not see what this one does
+            if frame.candidate is frame:
+                self._activation_by_hand(frame, args, kwargs, output)
+            if place.name is not None:
+                self._module_called(place, output)
+        return output
 
-        return hook
+    @contextmanager
+    def _inside(self, place: Place) -> Iterator[Frame]:
+        frame = Frame(place, self._path[-1] if self._path else None)
+        self._path.append(frame)
+        try:
+            yield frame
+        finally:
+            del self._path[self._path.index(frame) :]
+
+    def _as_without_a_probe(
+        self, place: Place, call: Callable[[], Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Call a module that has a fused kernel as it is, and look inside in a second, slow run of it."""
+        self._is_busy = True
+        try:
+            with without(self._mode):
+                output = call()
+        finally:
+            self._is_busy = False
+        if self._looks_inside(place):
+            with nullcontext() if self._watches_functions else self._mode:
+                place.module.forward(*args, **kwargs)
+        return output
+
+    def _looks_inside(self, place: Place) -> bool:
+        inside = set(map(id, place.module.modules())) - {id(place.module)}
+        if any(id(module) in inside for module in self._modules.values()):
+            return True
+        return self._watches_functions and (
+            self._watches_all_functions or not isinstance(place.module, nn.MultiheadAttention)
+        )
+
+    def _module_called(self, place: Place, output: Any) -> None:
+        """Take what a chosen module gave."""
+        assert place.name is not None
+        module, module_name = place.module, place.name
+        n_before = self._n_firings.get(module_name, 0)
+        self._n_firings[module_name] = n_before + 1
+        modules = self._names_of[id(module)]
+        time_dim = self.selection.time_dim_of(module_name, *modules)
+        name = module_name if time_dim == "calls" else self._name_of(module_name, n_before)
+        if not self.selection.wants(name, modules, module):
+            return
+        time_dim = self.selection.time_dim_of(name, *modules)
+        if isinstance(module, nn.RNNBase) and not module.batch_first and time_dim is None:
+            _check_is_packed(name, module, output)
+        self._offer(name, modules, output, time_dim, self._path[-1] if self._path else None)
+
+    def _activation_by_hand(
+        self, frame: Frame, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> None:
+        """Take what a module gave that is an activation itself, in place of what it computed it from.
+
+        Whether it is one is decided when it is called first.
+        """
+        name = frame.place.by_hand
+        assert name is not None
+        if name not in self._is_by_hand:
+            if not frame.held:
+                return
+            self._is_by_hand[name] = _is_like_its_input(frame, args, kwargs, output)
+            if not self._is_by_hand[name]:
+                for fire in frame.held:
+                    fire()
+                return
+        if self._is_by_hand[name] and frame.has_fired:
+            modules = self._names_of[id(frame.place.module)]
+            n_before = self._n_firings.get(name, 0)
+            self._n_firings[name] = n_before + 1
+            time_dim = self.selection.time_dim_of(name, *modules)
+            name = name if time_dim == "calls" else self._name_of(name, n_before)
+            self._offer(name, modules, output, self.selection.time_dim_of(name, *modules), None)
 
     def _name_of(self, stem: str, n_before: int, is_function: bool = False) -> str:
         """Name the n-th firing of a place in a pass: relu, relu_1, … past names of other places."""
@@ -292,48 +396,38 @@ class Hooks:
 
     # -- functions -----------------------------------------------------------------------------------
 
-    def _entering(self, path: str, module: nn.Module) -> Callable[..., None]:
-        of_torch = _is_of_torch(module)  # what these call is what they give
-        chosen = any(module is each for each in self._modules.values())
-        is_place = chosen and (next(module.children(), None) is None or gives_spikes(module))
-
-        def hook(entered: nn.Module, args: Any) -> None:
-            if entered is not module or not self._in_pass:
-                return
-            within = is_place or (bool(self._path) and self._path[-1][2])
-            self._path.append((module, None if of_torch else path, within))
-
-        return hook
-
-    def _leaving(self, module: nn.Module, args: Any, output: Any) -> None:
-        if any(entered is module for entered, *_ in self._path):
-            while self._path.pop()[0] is not module:
-                pass
-
     def _function_called(
         self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: torch.Tensor
     ) -> None:
+        if self._is_busy:
+            return
+        if self._constants is not None:
+            self._constants.called(function, args, kwargs, output)
+        is_attribute = name_of(function) in ("get", "set")
+        if is_attribute or not self._watches_functions or not isinstance(output, torch.Tensor):
+            return
         if not self._watches_all_functions and not is_activation(function, args, kwargs):
             return
         name = self._function_name(function)
         if name is None:
             return
         if not self.selection.names(name):
-            within_place = self._path[-1][2]
-            if within_place or not is_activation(function, args, kwargs):
+            if self._path[-1].is_within or not is_activation(function, args, kwargs):
                 return
             if not self.selection.wants_activation(name):
                 return
-            if self._batch is not None and (not output.ndim or output.shape[0] not in self._batch):
-                self._skipped[name] = tuple(output.shape)
-                return
-        self._fire(name, (), output, self.selection.time_dim_of(name))
+            if self._constants is not None and self._constants.hold(output):
+                self._left_out.setdefault(name, "")  # no activation of anything
+        time_dim = self.selection.time_dim_of(name)
+        if time_dim != "calls":
+            self._check_place_of_call(name)
+        self._offer(name, (), output, time_dim, self._path[-1])
 
     def _function_name(self, function: Any) -> str | None:
         """Name a call where it is made, or return None where it is not to be seen."""
-        if self._is_busy or not self._path or self._path[-1][1] is None:
+        if not self._path or self._path[-1].place.path is None:
             return None
-        path = self._path[-1][1]
+        path = self._path[-1].place.path
         stem = f"{path}.{name_of(function)}" if path else name_of(function)
         n_before = self._n_firings.get(stem, 0)
         self._n_firings[stem] = n_before + 1
@@ -341,7 +435,54 @@ class Hooks:
             return stem
         return self._name_of(stem, n_before, is_function=True)
 
+    def _check_place_of_call(self, name: str) -> None:
+        """Check that a function is called where it was called in the first pass."""
+        where = place_of_call()
+        if self._places_of_calls.setdefault(name, where) != where:
+            raise ValueError(
+                f"layer {name!r} is not called where it was called in the first forward pass: the model "
+                "takes another branch, and the two must not be mixed. Make modules of the functions in the "
+                "branches, which have names of their own, and give as layers= those that fire for every "
+                "stimulus, or record the stimuli of each branch separately"
+            )
+
     # -- what fires ----------------------------------------------------------------------------------
+
+    def _offer(
+        self, name: str, modules: tuple[str, ...], output: Any, time_dim: TimeDim, frame: Frame | None
+    ) -> None:
+        """Take what fired, unless it is part of an activation, or is no layer."""
+        candidate = None if frame is None else frame.candidate
+        if candidate is not None and candidate.place.by_hand is not None:
+            candidate.has_fired = True
+            is_by_hand = self._is_by_hand.get(candidate.place.by_hand)
+            if is_by_hand is None:
+                kept = output.clone() if isinstance(output, torch.Tensor) else output
+                candidate.outputs.append(output)
+                candidate.held.append(partial(self._offer, name, modules, kept, time_dim, None))
+                return
+            if is_by_hand:
+                return
+        if name not in self._left_out and not self._complete_passes:
+            reason = self._why_not(name, output, time_dim)
+            if reason and not self.selection.names(name, *modules):
+                self._left_out[name] = reason
+                self._n_left_out = self._n_left_out or len(output)
+        if name not in self._left_out:
+            self._fire(name, modules, output, time_dim)
+
+    def _why_not(self, name: str, output: Any, time_dim: TimeDim) -> str:
+        """Return the reason why what fired in the first pass is no layer, if there is one."""
+        found = tensor_of(output, name)
+        if not isinstance(found, torch.Tensor):
+            return ""
+        if self._constants is not None and self._constants.hold(found):
+            return "it does not depend on the stimuli"
+        numbers = self._may_be or self._call.n_stimuli
+        dim = 1 if time_dim in (0, -found.ndim) else 0
+        if numbers and (found.ndim <= dim or found.shape[dim] not in numbers):
+            return f"its first dimension is not the batch: {tuple(found.shape)}"
+        return ""
 
     def _fire(self, name: str, modules: tuple[str, ...], output: Any, time_dim: TimeDim) -> None:
         self._is_busy = True
@@ -393,10 +534,16 @@ class Hooks:
             "used in training only, nor the inside of TorchScript or of compiled code. "
             "ann2neo.layers(model, stimuli) lists what can be recorded"
         )
+        left_out = {name: reason for name, reason in self._left_out.items() if reason}
         missing = self.selection.unmet(self.layers.values())
         if missing or not self._results:
             lacking = missing or list(self._modules) or "of an activation, module or function,"
             there_is = what_there_is(model_names(self.model, aliases=True))
+            if left_out:
+                check_number(
+                    self._n_left_out, self._may_be or self._call.n_stimuli, f"left out: {left_out}. "
+                )
+                raise ValueError(f"no layer {lacking} is left: {left_out}; {there_is}. {way_out}")
             raise ValueError(f"no layer {lacking} fired in a forward pass; {there_is}. {way_out}")
         gone = [name for name, layer in self.layers.items() if layer not in self._results]
         if gone:
@@ -412,11 +559,8 @@ class Hooks:
         silent = [name for name in self._modules if name not in self._n_firings]
         if silent:
             warnings.warn(f"not recorded, because they did not fire: {silent}. {way_out}", stacklevel=2)
-        if self._skipped:
-            warnings.warn(
-                f"not recorded, because their first dimension is not the batch: {self._skipped}",
-                stacklevel=2,
-            )
+        if left_out:
+            warnings.warn(f"not recorded: {left_out}", stacklevel=2)
 
 
 def _is_of_torch(module: nn.Module) -> bool:
@@ -428,8 +572,22 @@ def _is_script(module: nn.Module) -> bool:
     return isinstance(module, torch.jit.ScriptModule)
 
 
-def _is_compiled(module: nn.Module) -> bool:
-    return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+def _may_be_activation(module: nn.Module) -> bool:
+    """Tell whether a module may be an activation written by hand: it has no weights and no other modules."""
+    if type(module).__module__.startswith("torch.") or isinstance(module, nn.ModuleList | nn.ModuleDict):
+        return False
+    if any(sum(size > 1 for size in parameter.shape) > 1 for parameter in module.parameters()):
+        return False  # a matrix
+    within = list(module.modules())[1:]
+    return all(isinstance(each, ACTIVATIONS) or _may_be_activation(each) for each in within)
+
+
+def _is_like_its_input(frame: Frame, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> bool:
+    """Tell whether a module gives the shape it was given, and does not only pass on what fired inside."""
+    given = next((each for each in (*args, *kwargs.values()) if isinstance(each, torch.Tensor)), None)
+    if given is None or not isinstance(output, torch.Tensor) or output.shape != given.shape:
+        return False
+    return frame.place.is_leaf or all(output is not each for each in frame.outputs)
 
 
 def _counted(n_steps: np.ndarray) -> str:

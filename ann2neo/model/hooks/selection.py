@@ -89,7 +89,7 @@ class Selection:
             If a name, glob or type matches no module, and no function that may be called in one; it lists
             what there is.
         """
-        named = model_names(model, aliases=True)
+        named, paths = model_names(model, aliases=True), set(module_paths(model))
         leaves = {name: m for name, m in named.items() if next(m.children(), None) is None}
         chosen: dict[str, nn.Module] = {}
         for pattern in self._patterns:
@@ -98,16 +98,24 @@ class Selection:
             found = {n: m for n, m in named.items() if n in stems}
             # a glob means layers, not their containers, unless it matches containers only
             found = found or _matched(leaves, stems) or _matched(named, stems)
-            if not found and not may_be_called(pattern, set(module_paths(model))):
+            if not found and not may_be_called(pattern, paths):
                 raise ValueError(f"no layer matches {pattern!r}; {what_there_is(named)}")
             uncalled = [n for n, m in found.items() if isinstance(m, nn.ModuleList | nn.ModuleDict)]
-            if uncalled:
+            is_glob = bool(set(pattern) & set("*?["))
+            if uncalled and (
+                not is_glob or (len(uncalled) == len(found) and not may_be_called(pattern, paths))
+            ):
                 kind = type(found[uncalled[0]]).__name__
                 raise ValueError(
                     f"layer {uncalled[0]!r} is a {kind}: it holds other modules and is never called itself. "
                     f"Name what it holds, say '{uncalled[0]}.*'"
                 )
-            chosen |= found
+            # a glob means what is called with stimuli, not what makes a weight out of other weights
+            chosen |= {
+                n: m
+                for n, m in found.items()
+                if not is_glob or (n not in uncalled and "parametrizations" not in n.split("."))
+            }
         if self._types:
             found = {n: m for n, m in named.items() if self._is_of_types(m)}
             if not found and self.layers is not None:
@@ -141,9 +149,9 @@ class Selection:
             for pattern in self._patterns
         )
 
-    def names(self, layer: str) -> bool:
-        """Tell whether a layer is selected by its exact name."""
-        return layer in self._patterns
+    def names(self, *names: str) -> bool:
+        """Tell whether a layer of these names is selected by an exact one."""
+        return any(name in self._patterns for name in names)
 
     def wants_activation(self, layer: str) -> bool:
         """Tell whether a call of an activation function is selected."""

@@ -1,0 +1,93 @@
+"""Tensors that do not depend on the stimuli."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+FACTORIES = frozenset(
+    (
+        *("zeros", "ones", "full", "empty", "eye", "arange", "linspace", "logspace"),
+        *("rand", "randn", "randint", "randperm", "normal", "tril_indices", "triu_indices"),
+    )
+)
+"""Functions that make a tensor out of numbers; others may bring the stimuli back from outside of torch."""
+
+
+class Constants:
+    """The parameters and buffers of a model, and what torch functions make of them alone.
+
+    An activation of these is the same for all stimuli, so it is no spike train, even if it has as many rows
+    as there are stimuli. What cannot be followed, such as a kernel of another library, counts as dependent
+    on the stimuli.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    given : iterable of torch.Tensor
+        The stimuli, which may be among the parameters and buffers.
+
+    Examples
+    --------
+    >>> model, x = nn.Linear(2, 3), torch.zeros(3, 2)
+    >>> constants = Constants(model, [x])
+    >>> constants.called(torch.abs, (model.weight,), {}, weight := model.weight.abs())
+    >>> constants.called(torch.add, (weight, x), {}, total := weight + x)
+    >>> constants.hold(weight), constants.hold(total)
+    (True, False)
+    """
+
+    def __init__(self, model: nn.Module, given: Iterable[torch.Tensor]) -> None:
+        # the tensors are kept, so that no other one takes the place of their memory
+        self._kept: dict[int, torch.Tensor] = {}
+        for tensor in (*model.parameters(), *model.buffers()):
+            self._add(tensor)
+        given = list(given)
+        for tensor in given:
+            self._discard(tensor)
+        if not given:  # a model that reads the stimuli from its buffers
+            self._kept.clear()
+
+    def hold(self, tensor: torch.Tensor) -> bool:
+        """Tell whether a tensor does not depend on the stimuli."""
+        return _memory_of(tensor) in self._kept
+
+    def called(self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
+        """Follow a call of a torch function."""
+        name = getattr(function, "__name__", "")
+        used = list(_tensors((*args, *kwargs.values())))
+        is_constant = all(map(self.hold, used)) if used else name in FACTORIES
+        if is_constant:
+            for tensor in _tensors((output,)):
+                self._add(tensor)
+        elif used and (name == "__setitem__" or name.startswith("__i") or name.rstrip("_") + "_" == name):
+            self._discard(used[0])  # in place
+        elif isinstance(kwargs.get("out"), torch.Tensor):
+            self._discard(kwargs["out"])
+
+    def _add(self, tensor: torch.Tensor) -> None:
+        memory = _memory_of(tensor)
+        if memory is not None:
+            self._kept[memory] = tensor.detach()
+
+    def _discard(self, tensor: torch.Tensor) -> None:
+        self._kept.pop(_memory_of(tensor) or 0, None)
+
+
+def _memory_of(tensor: torch.Tensor) -> int | None:
+    """Return what views of one another have in common, if they have it."""
+    try:
+        return int(tensor.untyped_storage()._cdata)
+    except (RuntimeError, NotImplementedError, AttributeError):  # nested, sparse, wrapped tensors
+        return None
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
