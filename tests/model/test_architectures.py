@@ -180,31 +180,6 @@ def test_a_network_without_activations_says_so():
         record(nn.Linear(4, 2), X)
 
 
-def test_activations_of_parameters_are_not_recorded():
-    class Scaled(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.log_scale = nn.Parameter(torch.zeros(5, 1))
-
-        def forward(self, x):
-            return torch.relu(x * functional.softplus(self.log_scale).sum())
-
-    with pytest.warns(UserWarning, match=r"first dimension is not the batch: {'softplus': \(5, 1\)}"):
-        recording = record(Scaled(), X)
-    assert recording.layers == ["relu"]
-
-
-def test_what_a_users_module_calls_is_recorded_once():
-    class Swish(nn.Module):
-        def forward(self, x):
-            return x * torch.sigmoid(x)
-
-    net = nn.Sequential(nn.Linear(4, 3), Swish())
-    assert record(net, X).layers == ["1.sigmoid"]
-    assert record(net, X, "*").layers == ["0", "1"]
-    assert record(net, X, ["*", "1.sigmoid"]).layers == ["0", "1.sigmoid", "1"]
-
-
 # -- transformers --------------------------------------------------------------------------------------
 
 

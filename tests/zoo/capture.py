@@ -44,7 +44,7 @@ def capture(model: nn.Module, batches: Iterable) -> Fired:
             if value is not None:
                 n_before = sum(path == earlier for _, earlier, *_ in passes[-1])
                 name = f"{path}_{n_before}" if n_before else path
-                is_leaf = next(module.children(), None) is None
+                is_leaf = all(name == "parametrizations" for name, _ in module.named_children())
                 # what comes next may overwrite it
                 passes[-1].append((name, path, is_leaf, value.detach().clone()))
 

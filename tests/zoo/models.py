@@ -23,6 +23,7 @@ class Model:
     activations: tuple[str, ...]
     functions: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]] | None = None
     time_dim: int | None = None
+    constant: tuple[str, ...] = ()
     pending: dict[str, str] = field(default_factory=dict)
 
     def built(self) -> tuple[nn.Module, Any]:
@@ -38,7 +39,8 @@ def model(name: str, library: str, *activations: str, **more: Any) -> Callable:
     """Enter a builder into the zoo, with globs for the modules that are activations.
 
     ``functions`` computes by hand, from what all modules gave, what functions called in the pass give.
-    ``pending`` says which checks cannot pass yet: of ``default``, ``glob``, ``inventory`` and ``time``.
+    ``constant`` names modules that give the same for all stimuli. ``pending`` says which checks cannot pass
+    yet: of ``default``, ``glob``, ``inventory`` and ``time``.
     """
 
     def enter(build: Callable) -> Callable:
@@ -67,12 +69,7 @@ TRANSFORMER = {
 TEXT = {**TRANSFORMER, "vocab_size": 100, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 VISION = {**TRANSFORMER, "image_size": 16, "patch_size": 8}
 
-NAMED_BY_FUNCTION = "item 1: a module of its own that calls an activation is the activation"
-BY_HAND = "item 1: an activation written by hand is recorded as its inner factor"
-STOPS = "item 8: a glob stops at the first layer that is not batch-first"
-EMPTY_LIST = "item 8: a glob stops at an empty ModuleList"
 POOLER = "item 6: the pooler has no steps"
-UNLIKE = {"default": NAMED_BY_FUNCTION, "inventory": NAMED_BY_FUNCTION}
 
 
 # -- transformers ------------------------------------------------------------------------------------
@@ -83,7 +80,6 @@ UNLIKE = {"default": NAMED_BY_FUNCTION, "inventory": NAMED_BY_FUNCTION}
     "transformers",
     "h.*.mlp.act",
     time_dim=1,
-    pending={"default": BY_HAND, "inventory": BY_HAND, "time": BY_HAND, "glob": STOPS},
 )
 def gpt2():
     from transformers import GPT2Config, GPT2Model
@@ -99,7 +95,6 @@ def gpt2():
     "transformers",
     "layers.*.mlp.act_fn",
     time_dim=1,
-    pending={**UNLIKE, "time": NAMED_BY_FUNCTION, "glob": STOPS},
 )
 def llama():
     from transformers import LlamaConfig, LlamaModel
@@ -113,7 +108,8 @@ def llama():
     "encoder.layer.*.intermediate_act_fn",
     "pooler.activation",
     time_dim=1,
-    pending={**UNLIKE, "time": POOLER, "glob": STOPS},
+    constant=("embeddings.token_type_embeddings",),
+    pending={"time": POOLER},
 )
 def bert():
     from transformers import BertConfig, BertModel
@@ -126,7 +122,6 @@ def bert():
     "transformers",
     "encoder.layers.*.mlp.activation_fn",
     time_dim=1,
-    pending={"default": BY_HAND, "inventory": BY_HAND, "time": BY_HAND, "glob": STOPS},
 )
 def clip_images():
     from transformers import CLIPVisionConfig, CLIPVisionModel
@@ -139,7 +134,6 @@ def clip_images():
     "transformers",
     "encoder.layers.*.mlp.activation_fn",
     time_dim=1,
-    pending={"default": BY_HAND, "inventory": BY_HAND, "time": BY_HAND, "glob": STOPS},
 )
 def clip_texts():
     from transformers import CLIPTextConfig, CLIPTextModel
@@ -153,7 +147,7 @@ def clip_texts():
     "layers.*.mlp.activation_fn",
     "pooler.activation",
     time_dim=1,
-    pending={**UNLIKE, "time": POOLER},
+    pending={"time": POOLER},
 )
 def vit():
     from transformers import ViTConfig, ViTModel
@@ -161,9 +155,7 @@ def vit():
     return ViTModel(ViTConfig(**VISION)), {"pixel_values": images(16)}
 
 
-@model(
-    "T5, encoder", "transformers", "encoder.block.*.DenseReluDense.act", time_dim=1, pending={"glob": STOPS}
-)
+@model("T5, encoder", "transformers", "encoder.block.*.DenseReluDense.act", time_dim=1)
 def t5_encoder():
     from transformers import T5Config, T5EncoderModel
 
@@ -203,7 +195,6 @@ def mamba():
     "feature_extractor.conv_layers.*.activation",
     "encoder.pos_conv_embed.activation",
     "encoder.layers.*.intermediate_act_fn",
-    pending={**UNLIKE, "glob": "item 8: a glob takes the weights of a parametrization"},
 )
 def wav2vec2():
     from transformers import Wav2Vec2Config, Wav2Vec2Model
@@ -223,7 +214,6 @@ def wav2vec2():
     "ConvNeXt V2",
     "transformers",
     "encoder.stages.*.act",
-    pending={**UNLIKE, "glob": EMPTY_LIST},
 )
 def convnext_v2():
     from transformers import ConvNextV2Config, ConvNextV2Model
@@ -235,14 +225,14 @@ def convnext_v2():
 # -- timm --------------------------------------------------------------------------------------------
 
 
-@model("ConvNeXt", "timm", "stages.*.mlp.act", pending=UNLIKE)
+@model("ConvNeXt", "timm", "stages.*.mlp.act")
 def timm_convnext():
     from timm.models import ConvNeXt
 
     return ConvNeXt(depths=(1, 1, 1, 1), dims=(8, 16, 16, 16), num_classes=10), images(32)
 
 
-@model("Swin", "timm", "layers.*.mlp.act", pending={"glob": STOPS})
+@model("Swin", "timm", "layers.*.mlp.act")
 def timm_swin():
     from timm.models import SwinTransformer
 
@@ -275,7 +265,7 @@ def mixer():
     return MlpMixer(10, img_size=32, patch_size=8, embed_dim=32, num_blocks=2), images(32)
 
 
-@model("SE-ResNet-18", "timm", "act1", "*.act1", "*.act2", "*.se.act", "*.se.gate", pending=UNLIKE)
+@model("SE-ResNet-18", "timm", "act1", "*.act1", "*.act2", "*.se.act", "*.se.gate")
 def seresnet():
     import timm
 

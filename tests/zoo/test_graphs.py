@@ -22,18 +22,7 @@ def test_nodes_are_bins(kind):
     check(recording, activations)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param(
-            kind,
-            marks=to_come("item 11: a clamp of the number of neighbours is recorded")
-            if kind == "GraphSAGE"
-            else [],
-        )
-        for kind in OF_NODES
-    ],
-)
+@pytest.mark.parametrize("kind", OF_NODES)
 def test_by_default_the_activations_of_nodes_are_recorded(kind):
     network, nodes = built("torch_geometric", of_nodes, kind), graph()
     activations = capture(network, [(nodes, N_NODES)]).chosen(OF_NODES[kind])
@@ -91,7 +80,6 @@ def test_stimuli_are_graphs(classified):
     np.testing.assert_array_equal(probe.recording.stimuli.onsets, np.cumsum(n_nodes) - n_nodes)
 
 
-@to_come("item 16: what is computed of each graph ends the pass")
 def test_what_is_computed_of_each_graph_is_left_out(classified):
     model, shown, activations, _ = classified
     with ann2neo.Probe(model) as probe, torch.no_grad():

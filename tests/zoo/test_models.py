@@ -63,14 +63,15 @@ def test_by_default_the_activations_are_recorded(model):
 @of_each("glob")
 def test_a_star_records_every_layer_that_has_the_stimuli_first_and_names_the_others(model):
     network, stimuli, fired = seen(model)
-    layers = fired.of_leaves()
+    layers = {name: value for name, value in fired.of_leaves().items() if name not in model.constant}
     if model.functions:
         layers |= model.functions(fired.values, network)
     recording, warned = recorded(network, stimuli, layers="*")
     check(recording, layers, in_order=model.functions is None)
     of_others = [each for each in warned if "did not fire" not in each]
-    assert len(of_others) == bool(fired.apart)
-    assert all(name in of_others[0] for name in fired.apart)
+    apart = [*fired.apart, *model.constant]
+    assert len(of_others) == bool(apart)
+    assert all(name in of_others[0] for name in apart)
 
 
 @of_each("inventory")

@@ -143,7 +143,6 @@ def test_generation_takes_each_token_once(use_cache):
 
 
 @pytest.mark.parametrize("kind", EXPERTS)
-@to_come("item 13: the layer that was skipped is not named")
 def test_experts_are_refused_with_the_reason(kind):
     model = built("transformers", of_experts, kind)
     with pytest.raises(ValueError, match=r"experts\.act_fn.*first dimension"):
@@ -178,7 +177,6 @@ def _hubert():
     ],
     ids=["distances of 11 tokens in 11 texts", "weights of 32 channels for 32 sounds"],
 )
-@to_come("item 8: a function of parameters alone that has the size of the batch is recorded")
 def test_what_does_not_depend_on_the_stimulus_is_no_layer(build, by_accident):
     torch.manual_seed(0)
     with quiet():

@@ -61,8 +61,8 @@ def check_number(n_recorded: int, may_be: frozenset[int], why: str = "") -> None
         raise ValueError(
             f"{why}the layers gave {n_recorded} activations for a batch of {given} stimuli. The first "
             "dimension of the input and of each layer must be the stimuli: give one stimulus as a batch of "
-            "one (x[None]), record layers whose first dimension is the stimuli, or name the dimension that is "
-            "time as time_dim="
+            "one (x[None]), record layers whose first dimension is the stimuli, or name the dimension that "
+            "is time as time_dim="
         )
 
 

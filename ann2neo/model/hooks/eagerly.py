@@ -43,5 +43,5 @@ class Eagerly:
 
 
 def load_compiler() -> None:
-    """Import the compiler, so that what somebody's loop compiles while a probe is on runs as it was written."""
+    """Import the compiler: what somebody's loop compiles while a probe is on runs as it was written."""
     importlib.import_module("torch._dynamo")

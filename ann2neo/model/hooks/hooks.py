@@ -22,7 +22,7 @@ from .eagerly import Eagerly
 from .fast_path import FAST_PATHS, may_be_fast, without
 from .functions import ACTIVATIONS, FunctionCalls, is_activation, name_of, place_of_call
 from .interception import intercept, release
-from .names import gives_spikes, model_names, module_paths, unwrapped, what_there_is
+from .names import gives_spikes, is_leaf, model_names, module_paths, unwrapped, what_there_is
 from .place import Frame, Place
 from .selection import Selection, TimeDim
 from .steps import into_bins
@@ -187,15 +187,14 @@ class Hooks:
     def _place(self, path: str, module: nn.Module) -> Place:
         of_torch = _is_of_torch(module)  # what these call is what they give
         name = next((name for name, each in self._modules.items() if each is module), None)
-        is_leaf = next(module.children(), None) is None
         by_hand = self.selection.layers is None and name is None and _may_be_activation(module)
         return Place(
             module,
             name,
             None if of_torch else path,
             path or type(module).__name__ if by_hand else None,
-            name is not None and (is_leaf or gives_spikes(module)),
-            is_leaf,
+            name is not None and (is_leaf(module) or gives_spikes(module)),
+            is_leaf(module),
         )
 
     def _has_part_in(self, place: Place) -> bool:
@@ -452,6 +451,8 @@ class Hooks:
         self, name: str, modules: tuple[str, ...], output: Any, time_dim: TimeDim, frame: Frame | None
     ) -> None:
         """Take what fired, unless it is part of an activation, or is no layer."""
+        if name in self._left_out:
+            return
         candidate = None if frame is None else frame.candidate
         if candidate is not None and candidate.place.by_hand is not None:
             candidate.has_fired = True
@@ -463,13 +464,13 @@ class Hooks:
                 return
             if is_by_hand:
                 return
-        if name not in self._left_out and not self._complete_passes:
+        if not self._complete_passes:
             reason = self._why_not(name, output, time_dim)
             if reason and not self.selection.names(name, *modules):
                 self._left_out[name] = reason
                 self._n_left_out = self._n_left_out or len(output)
-        if name not in self._left_out:
-            self._fire(name, modules, output, time_dim)
+                return
+        self._fire(name, modules, output, time_dim)
 
     def _why_not(self, name: str, output: Any, time_dim: TimeDim) -> str:
         """Return the reason why what fired in the first pass is no layer, if there is one."""
@@ -565,7 +566,7 @@ class Hooks:
 
 def _is_of_torch(module: nn.Module) -> bool:
     """Tell whether a module is one of torch's own, without others in it."""
-    return type(module).__module__.startswith("torch.nn") and next(module.children(), None) is None
+    return type(module).__module__.startswith("torch.nn") and is_leaf(module)
 
 
 def _is_script(module: nn.Module) -> bool:

@@ -38,6 +38,17 @@ def gives_spikes(module: nn.Module) -> bool:
     return any(f"{kind.__module__}.{kind.__qualname__}" in SPIKING for kind in type(module).__mro__)
 
 
+def is_leaf(module: nn.Module) -> bool:
+    """Tell whether a module holds no others, apart from those that make its weights.
+
+    Examples
+    --------
+    >>> is_leaf(nn.utils.parametrizations.weight_norm(nn.Linear(2, 3))), is_leaf(nn.Sequential(nn.ReLU()))
+    (True, False)
+    """
+    return all(name == "parametrizations" for name, _ in module.named_children())
+
+
 def unwrapped(model: nn.Module) -> nn.Module:
     """Return the user's own module out of torch.compile and the wrappers of parallel training.
 

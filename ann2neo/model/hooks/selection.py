@@ -17,7 +17,7 @@ from ...recording.by_layer import key_for, matches, unmet, value_for
 from ...recording.threshold import needs_calibration, values_for
 from ...recording.units import Layer
 from .functions import ACTIVATIONS, may_be_called
-from .names import gives_spikes, model_names, module_paths, what_there_is
+from .names import gives_spikes, is_leaf, model_names, module_paths, what_there_is
 
 TimeDim = int | Literal["calls"] | None
 """What is time within a stimulus in a layer: a dimension, the calls of the module, or nothing."""
@@ -90,7 +90,7 @@ class Selection:
             what there is.
         """
         named, paths = model_names(model, aliases=True), set(module_paths(model))
-        leaves = {name: m for name, m in named.items() if next(m.children(), None) is None}
+        leaves = {name: m for name, m in named.items() if is_leaf(m)}
         chosen: dict[str, nn.Module] = {}
         for pattern in self._patterns:
             # 'relu_1' may be the second firing of 'relu' as well as a module of that name
@@ -110,12 +110,7 @@ class Selection:
                     f"layer {uncalled[0]!r} is a {kind}: it holds other modules and is never called itself. "
                     f"Name what it holds, say '{uncalled[0]}.*'"
                 )
-            # a glob means what is called with stimuli, not what makes a weight out of other weights
-            chosen |= {
-                n: m
-                for n, m in found.items()
-                if not is_glob or (n not in uncalled and "parametrizations" not in n.split("."))
-            }
+            chosen |= {n: m for n, m in found.items() if not is_glob or n not in uncalled}
         if self._types:
             found = {n: m for n, m in named.items() if self._is_of_types(m)}
             if not found and self.layers is not None:
