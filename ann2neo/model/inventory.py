@@ -113,7 +113,7 @@ class _Inventory(Hooks):
     def _function_called(
         self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> None:
-        if self._is_busy or not isinstance(output, torch.Tensor) or name_of(function) in ("get", "set"):
+        if self._is_blind or not isinstance(output, torch.Tensor) or name_of(function) in ("get", "set"):
             return
         name = self._function_name(function)
         if name is not None:
@@ -121,13 +121,10 @@ class _Inventory(Hooks):
             self._note(name, name, f"{name_of(function)}()", output)
 
     def _note(self, name: str, place: str, kind: str, output: Any) -> None:
-        self._is_busy = True  # what follows calls functions itself
         try:
             found = tensor_of(output, name)
         except TypeError:
             return
-        finally:
-            self._is_busy = False
         values = found.data if isinstance(found, PackedSequence) else found
         if not values.ndim:
             return

@@ -50,6 +50,14 @@ def test_torchscript_is_left_out_and_said(look):
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+def test_torchscript_is_not_spoken_of_where_other_layers_are_named():
+    model, x = with_script(), torch.randn(30, 6)
+    assert record(model, x, ["1", "5"]).layers == ["1", "5"]
+    with pytest.raises(TypeError, match="layer '3' is TorchScript: put in the module it was made from"):
+        record(model, x, ["1", "3"])
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 def test_a_model_that_is_torchscript_is_refused():
     with pytest.raises(TypeError, match="TorchScript calls no hooks inside"):
         Probe(torch.jit.script(nn.Sequential(nn.Linear(6, 5), nn.ReLU())))

@@ -131,6 +131,18 @@ def test_fused_kernels_are_used_while_a_probe_is_on():
     assert [name for name in called if "transformer_encoder_layer" in name] == fused
 
 
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor", "ignore:The PyTorch API of nested tensors")
+def test_two_probes_see_the_same_inside_a_fused_kernel(model):
+    with torch.no_grad():
+        plain = model(TOKENS, PADDING)
+        with Probe(model) as alone:
+            model(TOKENS, PADDING)
+        with Probe(model) as one, Monitor(window=2).watch(model), Probe(model) as two:
+            assert torch.equal(model(TOKENS, PADDING), plain)
+    assert one.recording.rasters == alone.recording.rasters
+    assert two.recording.rasters == alone.recording.rasters
+
+
 # -- hooks of others --------------------------------------------------------------------------------------
 
 

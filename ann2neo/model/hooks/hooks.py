@@ -1,11 +1,11 @@
-"""Forward hooks on a live model: what each selected place gives in one pass."""
+"""A part in the calls of a live model: what each selected place gives in one pass."""
 
 from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from typing import Any
 
@@ -74,8 +74,17 @@ def tensor_of(output: Any, layer: str) -> torch.Tensor | PackedSequence:
     return found.double() if wide_integers else found  # float32 does not hold them all
 
 
+class _SlowRuns(threading.local):
+    """Whose second run of a module with a fused kernel it is, in this thread: others do not look at it."""
+
+    by: Hooks | None = None
+
+
+_slow_runs = _SlowRuns()
+
+
 class Hooks:
-    """Forward hooks on the selected layers of a model, as a context manager that leaves no trace.
+    """Takes part in the calls of the selected layers of a model; a context manager that leaves no trace.
 
     Parameters
     ----------
@@ -118,8 +127,8 @@ class Hooks:
         self.on_layer, self.on_pass = on_layer, on_pass
         self.layers: dict[str, Layer] = {}
         self.n_stimuli = 0
-        self._modules = selection.modules(self.model)
-        self._check_script()
+        self._modules = self._without_script(selection.modules(self.model))
+        self._chosen = {id(module): name for name, module in self._modules.items()}
         self._names_of: dict[int, tuple[str, ...]] = {}
         for name, module in model_names(self.model, aliases=True).items():
             self._names_of[id(module)] = (*self._names_of.get(id(module), ()), name)
@@ -136,21 +145,26 @@ class Hooks:
         self._complete_passes = 0
         self._forget_pass()
 
-    def _check_script(self) -> None:
-        """Leave TorchScript modules out, which take no hooks, and say so."""
+    def _without_script(self, modules: dict[str, nn.Module]) -> dict[str, nn.Module]:
+        """Leave TorchScript out, in which nothing is called from Python, and say so."""
         if _is_script(self.model):
             raise TypeError(
                 f"the model is a {type(self.model).__name__}: TorchScript calls no hooks inside. "
                 "Give the module it was made from"
             )
+        named = [
+            name for name, module in modules.items() if _is_script(module) and self.selection.names(name)
+        ]
+        if named:
+            raise TypeError(f"layer {named[0]!r} is TorchScript: put in the module it was made from")
         script = [path for path, module in module_paths(self.model).items() if _is_script(module)]
-        if script:
-            self._modules = {name: m for name, m in self._modules.items() if not _is_script(m)}
+        if script and (self.selection.layers is None or any(map(_is_script, modules.values()))):
             warnings.warn(
-                f"not recorded, because they are TorchScript, which takes no hooks: {script}. "
+                f"not recorded, because they are TorchScript, in which nothing is called from Python: {script}. "
                 "To record them, put in the modules they were made from",
-                stacklevel=3,
+                stacklevel=4,
             )
+        return {name: module for name, module in modules.items() if not _is_script(module)}
 
     def __enter__(self) -> Hooks:
         if self._is_on:
@@ -186,7 +200,7 @@ class Hooks:
 
     def _place(self, path: str, module: nn.Module) -> Place:
         of_torch = _is_of_torch(module)  # what these call is what they give
-        name = next((name for name, each in self._modules.items() if each is module), None)
+        name = self._chosen.get(id(module))
         by_hand = self.selection.layers is None and name is None and _may_be_activation(module)
         return Place(
             module,
@@ -206,10 +220,8 @@ class Hooks:
     def __exit__(self, *exception: object) -> None:
         with self._turn:
             self._is_on = False
+            self._forget_pass()  # somebody may end it within one
             self._while_on.close()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Hooks:
-        return self  # a copy of the model has these hooks, too, but is not the one to look at
 
     def announce(self, shown: torch.Tensor | None) -> None:
         """Say which steps of the stimuli in the next forward pass are bins: see :func:`into_bins`."""
@@ -242,7 +254,7 @@ class Hooks:
         self._call = Call()
         self._constants: Constants | None = None
         self._thread: int | None = None
-        self._is_busy = False
+        self._is_fast = False
 
     def _in_model(self, call: Callable[[], Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if torch._C._current_graph_task_id() != -1:
@@ -257,12 +269,9 @@ class Hooks:
             try:
                 with torch._C.DisableTorchFunction():
                     self._begin_pass(args, kwargs)
-                if self._watches_functions or self._constants is not None:
-                    with self._mode:
-                        output = call()
-                else:
+                with self._mode if self._mode_is_on else nullcontext():
                     output = call()
-                if self._is_on:
+                if self._thread is not None:
                     with torch._C.DisableTorchFunction():
                         self._end_pass(output)
                 return output
@@ -274,9 +283,9 @@ class Hooks:
         self._thread = threading.get_ident()
         if not self._complete_passes:
             self._constants = Constants(self.model, self._call.tensors)
+        self._mode_is_on = self._watches_functions or self._constants is not None
 
     def _end_pass(self, output: Any) -> None:
-        self._is_busy = True
         for name, (modules, outputs) in self._called.items():
             self._receive(name, modules, torch.stack(outputs, 1), 1)
         self._check_what_fired()
@@ -293,14 +302,20 @@ class Hooks:
     def _in_module(
         self, place: Place, call: Callable[[], Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        if self._thread != threading.get_ident() or self._is_busy:
+        if self._thread != threading.get_ident() or self._is_blind:
             return call()  # not in a pass, or in that of another model that has this module, too
-        with self._inside(place) as frame:
-            if may_be_fast(place.module):
+        path = self._path
+        frame = Frame(place, path[-1] if path else None)
+        path.append(frame)
+        try:
+            if may_be_fast(place.module) and _slow_runs.by is not self:
                 output = self._as_without_a_probe(place, call, args, kwargs)
             else:
                 output = call()
-        if self._thread is None:  # the probe was put off inside
+        finally:
+            while path and path.pop() is not frame:
+                pass
+        if self._thread is None:  # the probe was ended inside
             return output
         with torch._C.DisableTorchFunction():  # another probe that is on does not see what this one does
             if frame.candidate is frame:
@@ -309,28 +324,29 @@ class Hooks:
                 self._module_called(place, output)
         return output
 
-    @contextmanager
-    def _inside(self, place: Place) -> Iterator[Frame]:
-        frame = Frame(place, self._path[-1] if self._path else None)
-        self._path.append(frame)
-        try:
-            yield frame
-        finally:
-            del self._path[self._path.index(frame) :]
+    @property
+    def _is_blind(self) -> bool:
+        """Whether what runs is to be seen in another run of it, or is the run of another probe."""
+        return self._is_fast or _slow_runs.by not in (None, self)
 
     def _as_without_a_probe(
         self, place: Place, call: Callable[[], Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Call a module that has a fused kernel as it is, and look inside in a second, slow run of it."""
-        self._is_busy = True
+        self._is_fast = True
         try:
             with without(self._mode):
                 output = call()
         finally:
-            self._is_busy = False
-        if self._looks_inside(place):
-            with nullcontext() if self._watches_functions else self._mode:
-                place.module.forward(*args, **kwargs)
+            self._is_fast = False
+        if self._thread is not None and self._looks_inside(place):
+            _slow_runs.by = self
+            try:
+                # a function mode that is on keeps torch from using the fused kernel
+                with nullcontext() if self._mode_is_on else self._mode:
+                    place.module.forward(*args, **kwargs)
+            finally:
+                _slow_runs.by = None
         return output
 
     def _looks_inside(self, place: Place) -> bool:
@@ -398,7 +414,7 @@ class Hooks:
     def _function_called(
         self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: torch.Tensor
     ) -> None:
-        if self._is_busy:
+        if self._is_blind:
             return
         if self._constants is not None:
             self._constants.called(function, args, kwargs, output)
@@ -486,7 +502,6 @@ class Hooks:
         return ""
 
     def _fire(self, name: str, modules: tuple[str, ...], output: Any, time_dim: TimeDim) -> None:
-        self._is_busy = True
         found = tensor_of(output, name)
         if time_dim == "calls":
             if isinstance(found, PackedSequence):
@@ -497,7 +512,6 @@ class Hooks:
             self._called.setdefault(name, (modules, []))[1].append(found.clone())
         else:
             self._receive(name, modules, found, time_dim)
-        self._is_busy = False
 
     def _receive(
         self, name: str, modules: tuple[str, ...], output: torch.Tensor | PackedSequence, time_dim: int | None
