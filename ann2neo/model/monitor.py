@@ -38,7 +38,7 @@ class Monitor:
     ----------
     layers : str, type, or list of these, optional
         Names (``"layer1.0.relu"``), globs (``"layer*.relu*"``) or module types; by default every
-        activation, be it a module or a function that is called in the forward pass. What fires twice in a
+        activation: modules, also one of your own that computes an activation, and functions. What fires twice in a
         pass gives two layers, ``relu`` and ``relu_1``. :func:`ann2neo.layers` lists them all.
     units : int, array of int, or dict, optional
         Which units of each layer: all, a number sampled with ``seed``, or indices into its flattened
