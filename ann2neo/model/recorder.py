@@ -63,12 +63,12 @@ def record(
         stimuli, a mapping of these, or a Dataset, is cut into batches. NumPy's floats are given the
         precision of the model.
     layers : str, type, or list of these, optional
-        Names (``"layer1.0.relu"``), globs (``"layer*.relu*"``) or module types; by default every
-        activation: modules, also one of your own that computes an activation, and functions that are called
-        in the forward pass (``F.relu``, ``torch.sigmoid``, ``x.clamp(min=0)``). A function is named as torchvision's feature extraction
-        names it, by the module that calls it: ``"layer1.0.relu"``; a name, but no glob, can also be that of
-        any other torch function, say ``"layer1.0.add"``. What fires twice in a pass gives two layers,
-        ``relu`` and ``relu_1``. :func:`ann2neo.layers` lists them all.
+        Names (``"layer1.0.relu"``), globs (``"layer*.relu*"``) or module types; by default every activation:
+        modules, also one of your own that computes an activation, and functions that are called in the
+        forward pass (``F.relu``, ``torch.sigmoid``, ``x.clamp(min=0)``). A function is named as torchvision's
+        feature extraction names it, by the module that calls it: ``"layer1.0.relu"``; a name, but no glob,
+        can also be that of any other torch function, say ``"layer1.0.add"``. What fires twice in a pass gives
+        two layers, ``relu`` and ``relu_1``. :func:`ann2neo.layers` lists them all.
     units : int, array of int, or dict, optional
         Which units of each layer: all, a number sampled with ``seed``, or indices into its flattened
         activation; or a dict of these by layer name or glob. In a dict an exact name wins over a glob, and

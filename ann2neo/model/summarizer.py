@@ -67,9 +67,9 @@ def summarize(
         stimuli, a mapping of these, or a Dataset, is cut into batches. NumPy's floats are given the
         precision of the model.
     layers : str, type, or list of these, optional
-        Names (``"layer1.0.relu"``), globs (``"layer*.relu*"``) or module types; by default every
-        activation: modules, also one of your own that computes an activation, and functions. What fires twice in a
-        pass gives two layers, ``relu`` and ``relu_1``. :func:`ann2neo.layers` lists them all.
+        Names (``"layer1.0.relu"``), globs (``"layer*.relu*"``) or module types; by default every activation:
+        modules, also one of your own that computes an activation, and functions. What fires twice in a pass
+        gives two layers, ``relu`` and ``relu_1``. :func:`ann2neo.layers` lists them all.
     window : int, optional
         Bins in a counting window of the Fano factor; by default 100, or the shortest trial where that is
         shorter.

@@ -152,16 +152,15 @@ class Hooks:
                 f"the model is a {type(self.model).__name__}: TorchScript calls no hooks inside. "
                 "Give the module it was made from"
             )
-        named = [
-            name for name, module in modules.items() if _is_script(module) and self.selection.names(name)
-        ]
+        chosen = [name for name, module in modules.items() if _is_script(module)]
+        named = [name for name in chosen if self.selection.names(name)]
         if named:
             raise TypeError(f"layer {named[0]!r} is TorchScript: put in the module it was made from")
         script = [path for path, module in module_paths(self.model).items() if _is_script(module)]
-        if script and (self.selection.layers is None or any(map(_is_script, modules.values()))):
+        if script and (chosen or self.selection.layers is None):
             warnings.warn(
-                f"not recorded, because they are TorchScript, in which nothing is called from Python: {script}. "
-                "To record them, put in the modules they were made from",
+                "not recorded, because they are TorchScript, in which nothing is called from Python: "
+                f"{script}. To record them, put in the modules they were made from",
                 stacklevel=4,
             )
         return {name: module for name, module in modules.items() if not _is_script(module)}
