@@ -47,7 +47,6 @@ def channels_last(request):
     return model, stimuli, layer, {"channel": channel, "y": y, "x": x}
 
 
-@to_come("item 3: a row of the image is taken for the channel")
 def test_coordinates_are_right_or_unknown(channels_last):
     model, stimuli, layer, places = channels_last
     units = recorded(model, stimuli, layer)[0].units
@@ -55,7 +54,6 @@ def test_coordinates_are_right_or_unknown(channels_last):
         assert (units[name] == -1).all() or (units[name] == right).all(), name
 
 
-@to_come("item 3: the user cannot tell", TypeError)
 def test_the_user_can_tell_where_the_channels_are(channels_last):
     model, stimuli, layer, places = channels_last
     units = recorded(model, stimuli, layer, channel_dim=-1)[0].units

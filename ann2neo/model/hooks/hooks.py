@@ -17,6 +17,7 @@ from ...recording.by_layer import check_keys
 from ...recording.units import Layer
 from .call import Call, check_number
 from .functions import ACTIVATIONS, FunctionCalls, is_activation, name_of
+from .maps import Maps
 from .names import gives_spikes, model_names, module_paths, unwrapped, what_there_is
 from .selection import Selection, TimeDim
 from .steps import into_bins
@@ -227,6 +228,8 @@ class Hooks:
         self._pass.callback(self._turn.release)
         self._forget_pass()
         self._in_pass = True
+        if not self._complete_passes:
+            self._maps = self._pass.enter_context(Maps())
         self._pass.callback(self._forget_pass)
         self._call = Call.read(args, kwargs, self._has_steps_first)
         given = self._call.given
@@ -378,7 +381,9 @@ class Hooks:
                     f"layer {name!r} fires in this forward pass but not in the first: "
                     "name as layers= only those that fire for every stimulus"
                 )
-            layer = Layer(name, modules, shape, self.selection.units_of((name, *modules), shape))
+            names = (name, *modules)
+            units, channel_dim = self.selection.units_of(names, shape), self._channel_dim(names, activation)
+            layer = Layer(name, modules, shape, units, channel_dim)
             self.layers[name] = layer
         elif layer.shape != shape:
             raise ValueError(
@@ -386,6 +391,13 @@ class Hooks:
                 "show stimuli of one size (resize or crop them)"
             )
         self._results[layer] = self.on_layer(layer, activation, n_steps, self.n_stimuli)
+
+    def _channel_dim(self, names: tuple[str, ...], activation: torch.Tensor) -> int | None:
+        """Return which dimension of a bin is the channel: told, or found out in this pass; 0, if no map."""
+        told = self.selection.channel_dim_of(names, tuple(activation.shape[1:]))
+        if told is not None or activation.ndim != 4:
+            return told or 0
+        return self._maps.channel_dim(activation)
 
     def _check_what_fired(self) -> None:
         way_out = (
@@ -409,6 +421,7 @@ class Hooks:
         check_keys("units", self.selection.units, self.layers.values())
         check_keys("threshold", self.selection.threshold, self.layers.values())
         check_keys("time_dim", self.selection.time_dim, self.layers.values())
+        check_keys("channel_dim", self.selection.channel_dim, self.layers.values())
         silent = [name for name in self._modules if name not in self._n_firings]
         if silent:
             warnings.warn(f"not recorded, because they did not fire: {silent}. {way_out}", stacklevel=2)
