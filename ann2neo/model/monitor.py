@@ -159,7 +159,8 @@ class Monitor:
         """Show stimuli to the model as it is now, and add its rows to the table.
 
         It runs in evaluation mode and without gradients; training flags, gradients, device and torch's
-        random state are then as before. ``seconds`` are wall-clock time, all that this took.
+        random state are then as before, and what modules hold between passes; spiking neurons of snnTorch and
+        spikingjelly are reset before each batch. ``seconds`` are wall-clock time, all that this took.
 
         Parameters
         ----------

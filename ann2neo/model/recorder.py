@@ -53,6 +53,10 @@ def record(
     The model runs in evaluation mode and without gradients; its training flags, device and the random
     state are as before when this returns.
 
+    Where modules hold something between passes, as spiking neurons do, those of snnTorch and spikingjelly are
+    reset before each batch, by their own methods (``reset_mem``, ``reset``); those of norse are given their
+    states. Afterwards every module holds what it held before: buffers, and tensors, lists and dicts of its own.
+
     Parameters
     ----------
     model : torch.nn.Module

@@ -55,7 +55,7 @@ def summarize(
     The numbers are those of ``record(...).summarize(window)``, Elephant's, for networks of which nobody
     could keep the spikes: about 200 bytes a unit, however many stimuli there are. As with
     :func:`ann2neo.record`, the model runs in evaluation mode and without gradients, and is then as it was
-    before.
+    before; spiking neurons of snnTorch and spikingjelly are reset before each batch.
 
     Parameters
     ----------

@@ -60,11 +60,13 @@ class Maps(TorchDispatchMode):
         with _as_without(operation):
             output = operation(*args, **kwargs)
         rule = rule_of(operation)
-        if not any(known) and rule not in FIRST:
-            rule = None
+        if rule is None or not (any(known) or (given and rule in FIRST)):
+            for tensor in _tensors([output]):
+                self._put(tensor, None)
+            return output
         axes = [each or unknown(tensor) for each, tensor in zip(known, given, strict=True)]
         for tensor in _tensors([output]):
-            self._put(tensor, rule(axes, tensor, args) if rule and axes else None)
+            self._put(tensor, rule(axes, tensor, args) if _is_plain(tensor) else None)
         return output
 
     def _axes(self, tensor: torch.Tensor) -> Axes | None:
