@@ -17,13 +17,11 @@ SPIKING = (
         "norse.LIFMCRefracRecurrentCell",
         "norse.LIFCorrelation",
     ),
-    *(
-        f"spikingjelly.{name}"
-        for name in (
-            "BaseNode SimpleBaseNode GatedLIFNode PSN MaskedPSN SlidingPSN DSRIFNode DSRLIFNode FewSpikeNode "
-            "FlexSN STBIFNode ActivationAwareIFNode ILCBaseNode NoisyBaseNode"
-        ).split()
-    ),
+    *("spikingjelly.BaseNode", "spikingjelly.SimpleBaseNode", "spikingjelly.GatedLIFNode"),
+    *("spikingjelly.PSN", "spikingjelly.MaskedPSN", "spikingjelly.SlidingPSN", "spikingjelly.FlexSN"),
+    *("spikingjelly.DSRIFNode", "spikingjelly.DSRLIFNode", "spikingjelly.FewSpikeNode"),
+    *("spikingjelly.STBIFNode", "spikingjelly.ActivationAwareIFNode"),
+    *("spikingjelly.ILCBaseNode", "spikingjelly.NoisyBaseNode"),
 )
 """Spiking neurons of other libraries, by package and class, so that nothing is imported; subclasses count."""
 

@@ -18,7 +18,8 @@ def evaluation(model: nn.Module, device: Any = None) -> Iterator[torch.device]:
 
     It begins with states as its library resets them, where that is known: see :func:`.reset_states`.
     Afterwards, also after an exception, every module has its own training flag again, and holds what it held
-    before (buffers, states of neurons, see :func:`.states_set_aside`); the model is on its own device, and torch's random state is as before.
+    before: see :func:`.states_set_aside`. The model is on its own device, and torch's random state is as
+    before.
 
     Parameters
     ----------
