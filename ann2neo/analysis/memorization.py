@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..recording.raster import SpikeRaster
 from ..recording.recording import Recording
 from ..recording.time import PseudoTime
 from ..summary.of_recording import summarize_recording
@@ -144,7 +144,7 @@ def _surrogate(recording: Recording, rng: np.random.Generator) -> Recording:
         p = raster.counts / raster.n_bins
         unknown = np.full(raster.n_units, np.nan)
         packed = bernoulli(p[:, None], one_rate, rng)
-        rasters[layer] = SpikeRaster(packed, time, raster.units, raster.shape, unknown)
+        rasters[layer] = replace(raster, packed=packed, time=time, threshold=unknown)
     return Recording(rasters)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..recording.raster import SpikeRaster
 from ..recording.recording import Recording
 from ..recording.time import PseudoTime
 from ..summary.summary import Summary
@@ -116,7 +115,7 @@ class ModulatedFit:
             packed, unknown = no_spikes(raster.n_units, raster.n_bins), np.full(raster.n_units, np.nan)
             if process == "bernoulli":
                 packed = bernoulli(rates[first : first + raster.n_units], group, rng)
-            rasters[layer] = SpikeRaster(packed, raster.time, raster.units, raster.shape, unknown)
+            rasters[layer] = replace(raster, packed=packed, threshold=unknown)
             first += raster.n_units
         annotations = {
             "surrogate": True,

@@ -34,6 +34,8 @@ class PoissonFit:
         What :attr:`units` and :attr:`reasons` return copies of.
     shapes : mapping of str to tuple of int
         Shape of each layer's activation in one bin.
+    channel_dims : mapping of str to int or None
+        Which dimension of the shape is the channel, if it is a feature map; None: unknown.
     time : PseudoTime
         Bins and trials of the recording.
     alpha : float
@@ -57,6 +59,7 @@ class PoissonFit:
     _units: pd.DataFrame
     _reasons: pd.DataFrame
     shapes: Mapping[str, tuple[int, ...]]
+    channel_dims: Mapping[str, int | None]
     time: PseudoTime
     alpha: float = 0.05
 
@@ -180,7 +183,12 @@ class PoissonFit:
             if process == "bernoulli":
                 packed = bernoulli(units["activation_probability"].to_numpy()[:, None], one_rate, rng)
             rasters[str(layer)] = SpikeRaster(
-                packed, time, units["unit"].to_numpy(np.int64), self.shapes[str(layer)], unknown
+                packed,
+                time,
+                units["unit"].to_numpy(np.int64),
+                self.shapes[str(layer)],
+                unknown,
+                self.channel_dims[str(layer)],
             )
         annotations = {"surrogate": True, "process": process, "seed": int(seed)}
         block = to_neo(Recording(rasters, annotations=annotations))
@@ -273,4 +281,4 @@ def fit_poisson(summary: Summary, alpha: float = 0.05) -> PoissonFit:
         reasons[test.name] = pd.Categorical.from_codes(found.reason, REASONS)
     units = summary.places.assign(**columns)
     why = pd.DataFrame(reasons, index=units.index)
-    return PoissonFit(units, why, summary.shapes, summary.time, alpha)
+    return PoissonFit(units, why, summary.shapes, summary.channel_dims, summary.time, alpha)

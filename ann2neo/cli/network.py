@@ -105,6 +105,13 @@ def _time_options(parser: argparse._ActionsContainer) -> None:
         help="the dimension of the layers that is time within a stimulus, where each step is a bin; calls: "
         "each call of a module in a forward pass is a step",
     )
+    parser.add_argument(
+        "--channel-dim",
+        type=int,
+        metavar="D",
+        help="the dimension of the layers that is the channel of a feature map (1 for n, channels, height, "
+        "width); by default it is found out, layer by layer, where that is possible",
+    )
 
 
 def read_threshold(text: str) -> float | Quantile | ZScore:

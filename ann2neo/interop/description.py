@@ -93,6 +93,7 @@ def describe(recording: Recording) -> str:
                     "shape": raster.shape,
                     "units": raster.units.tolist(),
                     "threshold": compact(raster.threshold),
+                    "channel_dim": raster.channel_dim,
                 }
                 for layer, raster in recording.rasters.items()
             ],
@@ -144,6 +145,7 @@ def rebuild(description: str, packed: Callable[[PseudoTime, list[str]], PackedRo
             np.array(of["units"], np.int64),
             tuple(of["shape"]),
             np.broadcast_to(np.array(of["threshold"], np.float64), len(of["units"])).copy(),
+            of.get("channel_dim", 0),
         )
         for of in told["layers"]
     }

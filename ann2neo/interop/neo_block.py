@@ -124,8 +124,8 @@ def _unit_labels(recording: Recording) -> Callable[[int], tuple[str, dict[str, A
     layers, firsts, first = [], [], 0
     for layer, raster in recording.rasters.items():
         columns = {"unit": raster.units, "threshold": raster.threshold}
-        if len(raster.shape) == 3:
-            columns |= coordinates(raster.units, raster.shape)
+        if len(raster.shape) == 3 and raster.channel_dim is not None:
+            columns |= coordinates(raster.units, raster.shape, raster.channel_dim)
         layers.append((layer, {name: column.tolist() for name, column in columns.items()}))
         firsts.append(first)
         first += raster.n_units

@@ -58,6 +58,11 @@ class Monitor:
         a stimulus of T steps then takes T bins. ``"calls"``: each call of a module in a forward pass is a
         step. Or a dict of these by layer name or glob, read as that of ``units``; a layer that it lacks has
         no time.
+    channel_dim : int or dict, optional
+        The dimension of the layers' outputs that is the channel of a feature map (1 for (n, channels, height,
+        width), 3 for channels last): where each unit's ``channel, y, x`` are read from. Or a dict of these by
+        layer name or glob, read as that of ``units``. Without it, it is found out from the operations of the
+        first pass, such as convolutions; where that is not sure, ``channel, y, x`` are −1: unknown.
     batch_size : int
         Stimuli at once, where :meth:`observe` makes batches.
     device : str or torch.device, optional
@@ -71,7 +76,7 @@ class Monitor:
     Raises
     ------
     ValueError
-        If the threshold is a rule, or ``layers`` or ``time_dim`` are not what they may be.
+        If the threshold is a rule, or ``layers``, ``time_dim`` or ``channel_dim`` are not what they may be.
 
     Examples
     --------
@@ -116,12 +121,13 @@ class Monitor:
         window: int | None = None,
         bin_size: Any = 1.0,
         time_dim: TimeDim | Mapping[str, TimeDim] = None,
+        channel_dim: int | Mapping[str, int] | None = None,
         batch_size: int = 128,
         device: Any = None,
         seed: int = 0,
         allow_nan: bool = False,
     ) -> None:
-        self._selection = Selection(layers, units, threshold, time_dim, seed, allow_nan)
+        self._selection = Selection(layers, units, threshold, time_dim, seed, allow_nan, channel_dim)
         if self._selection.needs_calibration:
             raise ValueError(
                 f"threshold={threshold!r} would be another number at every step: give what "
@@ -153,7 +159,8 @@ class Monitor:
         """Show stimuli to the model as it is now, and add its rows to the table.
 
         It runs in evaluation mode and without gradients; training flags, gradients, device and torch's
-        random state are then as before. ``seconds`` are wall-clock time, all that this took.
+        random state are then as before, and what modules hold between passes; spiking neurons of snnTorch and
+        spikingjelly are reset before each batch. ``seconds`` are wall-clock time, all that this took.
 
         Parameters
         ----------

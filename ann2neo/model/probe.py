@@ -56,6 +56,11 @@ class Probe:
         step, as in networks of spiking neurons. Or a dict of these by layer name or glob, read as that of
         ``units``; a layer that it lacks has no time. Packed sequences need no ``time_dim``; each stimulus
         takes its own length.
+    channel_dim : int or dict, optional
+        The dimension of the layers' outputs that is the channel of a feature map (1 for (n, channels, height,
+        width), 3 for channels last): where each unit's ``channel, y, x`` are read from. Or a dict of these by
+        layer name or glob, read as that of ``units``. Without it, it is found out from the operations of the
+        first pass, such as convolutions; where that is not sure, ``channel, y, x`` are −1: unknown.
     seed : int
         For sampling units.
     allow_nan : bool
@@ -107,6 +112,7 @@ class Probe:
         bin_size: Any = 1.0,
         n_trials: int = 1,
         time_dim: TimeDim | Mapping[str, TimeDim] = None,
+        channel_dim: int | Mapping[str, int] | None = None,
         seed: int = 0,
         allow_nan: bool = False,
         memory: int | str | None = None,
@@ -114,7 +120,7 @@ class Probe:
         into: Sequence[Sink] | None = None,
         annotations: Mapping[str, Any] | None = None,
     ) -> None:
-        selection = Selection(layers, units, threshold, time_dim, seed, allow_nan)
+        selection = Selection(layers, units, threshold, time_dim, seed, allow_nan, channel_dim)
         if selection.needs_calibration:
             raise ValueError(
                 f"threshold={threshold!r} must be calibrated on stimuli first: "

@@ -34,6 +34,7 @@ def record(
     bin_size: Any = 1.0,
     n_trials: int = 1,
     time_dim: TimeDim | Mapping[str, TimeDim] = None,
+    channel_dim: int | Mapping[str, int] | None = None,
     lengths: Any = None,
     labels: Any = None,
     ids: Any = None,
@@ -51,6 +52,11 @@ def record(
 
     The model runs in evaluation mode and without gradients; its training flags, device and the random
     state are as before when this returns.
+
+    Where modules hold something between passes, as spiking neurons do, those of snnTorch and spikingjelly are
+    reset before each batch, by their own methods (``reset_mem``, ``reset``); those of norse are given their
+    states. Afterwards every module holds what it held before: buffers, and tensors, lists and dicts of its
+    own.
 
     Parameters
     ----------
@@ -89,6 +95,11 @@ def record(
         step, as in networks of spiking neurons. Or a dict of these by layer name or glob, read as that of
         ``units``; a layer that it lacks has no time. Packed sequences need no ``time_dim``; each stimulus
         takes its own length.
+    channel_dim : int or dict, optional
+        The dimension of the layers' outputs that is the channel of a feature map (1 for (n, channels, height,
+        width), 3 for channels last): where each unit's ``channel, y, x`` are read from. Or a dict of these by
+        layer name or glob, read as that of ``units``. Without it, it is found out from the operations of the
+        first pass, such as convolutions; where that is not sure, ``channel, y, x`` are −1: unknown.
     lengths : array, optional
         int (n_stimuli,), with ``time_dim``: how many steps of each stimulus are not padding. Only these are
         bins. Stimuli by name with an ``attention_mask`` bring it themselves.
@@ -145,7 +156,7 @@ def record(
     >>> recording.n_bins, recording.n_trials, recording.raster("1").shape
     (100, 4, (3, 100))
     """
-    selection = Selection(layers, units, threshold, time_dim, seed, allow_nan)
+    selection = Selection(layers, units, threshold, time_dim, seed, allow_nan, channel_dim)
     with evaluation(model, device) as where:
         stimuli = arranged(model, stimuli, selection, where)
         told = _told(stimuli, labels, ids, array_annotations or {})

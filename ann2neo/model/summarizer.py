@@ -35,6 +35,7 @@ def summarize(
     bin_size: Any = 1.0,
     n_trials: int = 1,
     time_dim: TimeDim | Mapping[str, TimeDim] = None,
+    channel_dim: int | Mapping[str, int] | None = None,
     lengths: Any = None,
     start: int = 0,
     n_stimuli: int | None = None,
@@ -54,7 +55,7 @@ def summarize(
     The numbers are those of ``record(...).summarize(window)``, Elephant's, for networks of which nobody
     could keep the spikes: about 200 bytes a unit, however many stimuli there are. As with
     :func:`ann2neo.record`, the model runs in evaluation mode and without gradients, and is then as it was
-    before.
+    before; spiking neurons of snnTorch and spikingjelly are reset before each batch.
 
     Parameters
     ----------
@@ -94,6 +95,11 @@ def summarize(
         step, as in networks of spiking neurons. Or a dict of these by layer name or glob, read as that of
         ``units``; a layer that it lacks has no time. Packed sequences need no ``time_dim``; each stimulus
         takes its own length.
+    channel_dim : int or dict, optional
+        The dimension of the layers' outputs that is the channel of a feature map (1 for (n, channels, height,
+        width), 3 for channels last): where each unit's ``channel, y, x`` are read from. Or a dict of these by
+        layer name or glob, read as that of ``units``. Without it, it is found out from the operations of the
+        first pass, such as convolutions; where that is not sure, ``channel, y, x`` are −1: unknown.
     lengths : array, optional
         int (n_stimuli,), with ``time_dim``: how many steps of each stimulus are not padding. Only these are
         bins. Stimuli by name with an ``attention_mask`` bring it themselves.
@@ -158,7 +164,7 @@ def summarize(
     >>> summary.units.equals(record(model, stimuli).summarize(window=50).units)
     True
     """
-    selection = Selection(layers, units, threshold, time_dim, seed, allow_nan)
+    selection = Selection(layers, units, threshold, time_dim, seed, allow_nan, channel_dim)
     if selection.has_steps_first:
         with evaluation(model, device) as where:
             stimuli = arranged(model, stimuli, selection, where)

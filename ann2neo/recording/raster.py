@@ -50,6 +50,9 @@ class SpikeRaster:
         Shape of the layer's activation in one bin; its product is the number of units of the layer.
     threshold : numpy.ndarray
         float64 (n_units,), the activation above which a unit spiked (NaN: unknown, not thresholded).
+    channel_dim : int, optional
+        Which dimension of a shape of three, a feature map, is the channel: by default the first. None:
+        unknown.
 
     Examples
     --------
@@ -65,8 +68,14 @@ class SpikeRaster:
     units: np.ndarray
     shape: tuple[int, ...]
     threshold: np.ndarray
+    channel_dim: int | None = 0
 
     def __post_init__(self) -> None:
+        if self.channel_dim not in (None, 0, 1, 2):
+            raise ValueError(
+                f"channel_dim={self.channel_dim!r}: give 0, 1 or 2, the dimension of a feature map that is "
+                "the channel, or None if it is not known"
+            )
         for name in ("packed", "units", "threshold"):
             if not isinstance(getattr(self, name), np.ndarray):
                 continue
@@ -83,6 +92,7 @@ class SpikeRaster:
         units: Any = None,
         shape: tuple[int, ...] | None = None,
         threshold: Any = np.nan,
+        channel_dim: int | None = 0,
     ) -> SpikeRaster:
         """Pack a bool array (n_units, n_bins); by default one trial of bins of 1 ms, units numbered."""
         dense = np.asarray(dense, dtype=bool)
@@ -100,6 +110,7 @@ class SpikeRaster:
             indices.astype(np.int64),
             (len(dense),) if shape is None else tuple(int(n) for n in shape),
             np.broadcast_to(np.asarray(threshold, np.float64), len(dense)).copy(),
+            channel_dim,
         )
 
     @property
@@ -169,6 +180,7 @@ class SpikeRaster:
         return (
             isinstance(other, SpikeRaster)
             and (self.time, self.shape) == (other.time, other.shape)
+            and self.channel_dim == other.channel_dim
             and np.array_equal(self.units, other.units)
             and np.array_equal(self.threshold, other.threshold, equal_nan=True)
             and all(np.array_equal(dense, other.dense(rows)) for rows, dense in self.blocks())

@@ -152,8 +152,9 @@ class Recording(RecordingHandover):
     def units(self) -> pd.DataFrame:
         """The recorded units, one row each: layer, unit, channel, y, x, threshold.
 
-        ``unit`` is the index in the layer's flattened activation. ``channel, y, x`` are given for
-        feature maps, activations of shape (channels, height, width), and are −1 elsewhere.
+        ``unit`` is the index in the layer's flattened activation. ``channel, y, x`` are given for feature
+        maps, activations of three dimensions in a bin, where it is known which of these is the channel, and
+        are −1 elsewhere.
         """
         return unit_table(self.rasters)
 

@@ -13,15 +13,32 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def coordinates(units: np.ndarray, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """Return channel, y and x of units of a layer: int64 (n_units,), −1 outside feature maps.
+def coordinates(
+    units: np.ndarray, shape: tuple[int, ...], channel_dim: int | None = 0
+) -> dict[str, np.ndarray]:
+    """Return channel, y and x of units of a layer: int64 (n_units,).
+
+    Parameters
+    ----------
+    units : numpy.ndarray
+        int64 (n_units,), their indices in the layer's flattened activation.
+    shape : tuple of int
+        Shape of the activation in one bin. With three dimensions it is a feature map, else all are −1.
+    channel_dim : int, optional
+        Which dimension of ``shape`` is the channel; the other two are y and x. All are −1, if it is None:
+        unknown.
 
     Examples
     --------
     >>> {name: values.tolist() for name, values in coordinates(np.array([7]), (2, 2, 3)).items()}
     {'channel': [1], 'y': [0], 'x': [1]}
+    >>> {name: values.tolist() for name, values in coordinates(np.array([7]), (2, 2, 3), 2).items()}
+    {'channel': [1], 'y': [1], 'x': [0]}
     """
-    places = np.unravel_index(units, shape) if len(shape) == 3 else (np.full(len(units), -1),) * 3
+    places = [np.full(len(units), -1)] * 3
+    if len(shape) == 3 and channel_dim is not None:
+        places = list(np.unravel_index(units, shape))
+        places.insert(0, places.pop(channel_dim))
     return {n: p.astype(np.int64) for n, p in zip(("channel", "y", "x"), places, strict=True)}
 
 
@@ -35,6 +52,10 @@ class Units(Protocol):
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the layer's activation in one bin."""
+
+    @property
+    def channel_dim(self) -> int | None:
+        """Which dimension of the shape is the channel, if it is a feature map; None: unknown."""
 
     @property
     def threshold(self) -> np.ndarray:
@@ -58,7 +79,7 @@ def unit_table(layers: Mapping[str, Units]) -> pd.DataFrame:
             {
                 "layer": name,
                 "unit": layer.units,
-                **coordinates(layer.units, layer.shape),
+                **coordinates(layer.units, layer.shape, layer.channel_dim),
                 "threshold": layer.threshold,
             }
         )
@@ -82,6 +103,8 @@ class Layer:
         Shape of its activation in one bin.
     units : numpy.ndarray
         int64 (n_recorded_units,), indices of the recorded units in the flattened activation.
+    channel_dim : int, optional
+        Which dimension of a shape of three, a feature map, is the channel; None: unknown.
 
     Examples
     --------
@@ -94,6 +117,7 @@ class Layer:
     modules: tuple[str, ...]
     shape: tuple[int, ...]
     units: np.ndarray
+    channel_dim: int | None = 0
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from ..interop.atomic import written_whole
 from ..recording.annotations import as_json
 
 ARRAYS = ("units", "threshold", "correlated", "state", "complexity", "coactive", "histogram")
-"""What is kept of each layer, besides name and shape."""
+"""What is kept of each layer, besides its name, its shape and where its channels are."""
 
 
 def write_state(state: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
@@ -43,7 +43,7 @@ def write_state(state: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     check_can_be_kept(path)
     layers = state["layers"]
-    names = [{"name": layer["name"], "shape": layer["shape"]} for layer in layers]
+    names = [{name: layer[name] for name in ("name", "shape", "channel_dim")} for layer in layers]
     about = as_json({**state["settings"], "layers": names})
     arrays = {
         f"{i}/{name}": layer[name].cpu().numpy()

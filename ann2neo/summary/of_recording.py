@@ -71,7 +71,10 @@ def summarize_recording(
 
 def _add(recording: Recording, summary: Summary) -> None:
     rasters = {name: raster.in_memory() for name, raster in recording.rasters.items()}
-    layers = {name: Layer(name, (), raster.shape, raster.units) for name, raster in rasters.items()}
+    layers = {
+        name: Layer(name, (), raster.shape, raster.units, raster.channel_dim)
+        for name, raster in rasters.items()
+    }
     for first in range(0, recording.n_bins, BUFFER):
         n_bins = min(BUFFER, recording.n_bins - first)
         for name, raster in rasters.items():

@@ -193,7 +193,8 @@ class Summary(SummaryHandover):
                 values = values_for(value_for("threshold", threshold, name), name, shape, units)
             else:
                 values = known.threshold
-            self.receive(Layer(name, (), shape, units), activation.reshape(-1, *shape), values)
+            layer = Layer(name, (), shape, units, known.channel_dim if known else 0)
+            self.receive(layer, activation.reshape(-1, *shape), values)
         self.complete(next(iter(n_bins.values())), allow_nan=allow_nan)
         return self
 
@@ -454,6 +455,11 @@ class Summary(SummaryHandover):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each layer's activation in one bin."""
         return {name: layer.shape for name, layer in self._network.layers.items()}
+
+    @property
+    def channel_dims(self) -> dict[str, int | None]:
+        """Which dimension of each layer's shape is the channel, if it is a feature map; None: unknown."""
+        return {name: layer.channel_dim for name, layer in self._network.layers.items()}
 
     @property
     def places(self) -> pd.DataFrame:

@@ -120,8 +120,8 @@ def test_units_that_cannot_go_alone_are_not_offered(model):
 def test_frozen_models_and_one_without_gradient_are_fine():
     model = mlp().requires_grad_(requires_grad=False)
     assert len(prunable(model, images(1))) == 3
-    only = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True))
-    assert len(prunable(only, torch.rand(1, 3))) == 1
+    in_place = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 2))
+    assert len(prunable(in_place.requires_grad_(requires_grad=False), torch.rand(1, 3))) == 1
 
 
 def test_one_unit_at_least_is_left_and_the_model_can_be_copied():
@@ -299,3 +299,149 @@ def test_bad_input_is_named():
         importance(model, ann2neo.summarize(model, x, units=10), layers)
     with pytest.raises(ValueError, match="no layer 'relu2', only"):
         importance(model, ann2neo.summarize(model, x, ["relu1", "relu3"]), layers)
+
+
+# -- outputs and gates -------------------------------------------------------------------------------
+
+
+def heads():
+    torch.manual_seed(0)
+    return {
+        "sigmoid": nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 4), nn.Sigmoid()),
+        "and pooled": nn.Sequential(
+            *(nn.Unflatten(1, (2, 2, 2)), nn.Conv2d(2, 6, 1), nn.ReLU(), nn.Conv2d(6, 4, 1), nn.ReLU()),
+            *(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        ),
+        "and normalized": nn.Sequential(
+            *(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.LayerNorm(4)),
+            nn.Softmax(1),
+        ),
+        "map by map": nn.Sequential(
+            *(nn.Unflatten(1, (2, 2, 2)), nn.Conv2d(2, 6, 1), nn.ReLU(), nn.Conv2d(6, 4, 1), nn.ReLU()),
+            *(nn.Conv2d(4, 4, 1, groups=4), nn.Flatten()),
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", heads())
+def test_the_output_of_a_model_is_not_pruned(name):
+    model, x = heads()[name].eval(), torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
+    assert len(prunable(model, x[:1])) == 1
+    assert prunable(model, x[:1])[0].n_units == 6
+    prune(model, x, 0.9)
+    assert (output(model, x).flatten(1).std(0) > 0).any()
+    last = (
+        model[2] if name == "sigmoid" else [m for m in model if hasattr(m, "weight") and m.weight.ndim > 1][1]
+    )
+    assert not hasattr(last, "weight_mask")
+
+
+class Gated(nn.Module):
+    """A gate without the name of one; ``inner`` makes it from what it multiplies, if there is one."""
+
+    def __init__(self, kind):
+        super().__init__()
+        torch.manual_seed(1)
+        self.kind = kind
+        self.first, self.act = nn.Conv2d(1, 6, 3), nn.ReLU(inplace=kind == "in place")
+        self.squeeze, self.inner = nn.Conv2d(6, 3, 1), nn.ReLU()
+        self.widen, self.curve = nn.Conv2d(3, 6, 1), nn.Sigmoid()
+        self.branch, self.other = nn.Conv2d(1, 6, 3), nn.Tanh()
+        self.last = nn.Conv2d(6, 2, 1)
+
+    def forward(self, x):
+        hidden = self.act(self.first(x))
+        if self.kind == "branches":
+            return self.last(hidden * self.other(self.branch(x)))
+        if self.kind == "a constant":
+            return self.last(self.other(self.branch(x)) * 2 * torch.arange(1.0, 7)[:, None, None] + hidden)
+        if self.kind == "squared":
+            return self.last(hidden * hidden + self.other(self.branch(x)).square())
+        if self.kind == "halves":
+            one, two = hidden.chunk(2, 1)
+            return self.last(torch.cat([one * two, one], 1))
+        if self.kind == "glu":
+            return self.last(torch.cat([nn.functional.glu(hidden, 1)] * 2, 1))
+        gate = self.curve(self.widen(self.inner(self.squeeze(hidden.mean((2, 3), keepdim=True)))))
+        if self.kind == "in place":
+            return self.last(hidden.mul_(gate))
+        if self.kind == "residual":
+            return self.last(hidden + hidden * gate.expand_as(hidden))
+        return self.last(gate * hidden if self.kind == "excite" else torch.addcmul(hidden, hidden, gate))
+
+
+@pytest.mark.parametrize(
+    ("kind", "free"),
+    [
+        ("excite", ["act", "inner"]),
+        ("in place", ["act", "inner"]),
+        ("residual", ["act", "inner"]),
+        ("fused", ["act", "inner"]),
+        ("branches", []),
+        ("a constant", ["act", "other"]),
+        ("squared", ["act", "other"]),
+        ("halves", []),
+        ("glu", []),
+    ],
+)
+def test_a_gate_is_known_by_what_it_does(kind, free):
+    assert [each.layer for each in prunable(Gated(kind), images(1))] == free
+    if free:
+        model = Gated(kind).eval()
+        x = images(30)
+        silenced(model, "first", [1, 4])
+        before = output(model, x)
+        table = prune(model, x, "silent")
+        assert table["n_removed"].iloc[0] >= 2
+        torch.testing.assert_close(output(model, x), before, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [("efficientnet_b0", None), ("mobilenet_v3_small", None), ("squeezenet1_1", "classifier.1")],
+)
+def test_gates_and_classes_of_torchvision(name, last):
+    torchvision = pytest.importorskip("torchvision")
+    torch.manual_seed(0)
+    model, x = (
+        getattr(torchvision.models, name)(weights=None, num_classes=10).eval(),
+        torch.randn(2, 3, 64, 64),
+    )
+    found = prunable(model, x[:1])
+    assert len(found) > 15
+    # torchvision names its gates
+    assert not [each.layer for each in found if "scale_activation" in each.layer]
+    assert last not in [each.module for each in found]
+    if name == "squeezenet1_1":
+        prune(model, x, 0.5)
+        assert output(model, x).shape == (2, 10)
+        assert not hasattr(model.classifier[1], "weight_mask")
+
+
+def test_chance_decides_among_equals():
+    torch.manual_seed(0)
+    x = torch.rand(40, 6) + 1
+    models = [nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 2)).eval() for _ in range(3)]
+    for model in models:
+        model.load_state_dict(models[0].state_dict())
+        with torch.no_grad():
+            model[0].weight.abs_()  # all but two fire always
+            model[0].weight[5] = -1.0
+            model[0].bias[[0, 5]] = -100.0
+    tables = [prune(model, x, 0.5, seed=seed) for model, seed in zip(models, (0, 0, 1), strict=True)]
+    gone = [(model[0].weight == 0).all(1) for model in models]
+    assert all(of_model[[0, 5]].all() and of_model.sum() == 6 for of_model in gone)
+    assert torch.equal(gone[0], gone[1])
+    assert not torch.equal(gone[0], gone[2])
+    assert gone[0].nonzero().flatten().tolist() != list(range(6))
+    assert [table["n_tied"].tolist() for table in tables] == [[10]] * 3
+    # no ties: nothing to decide
+    assert prune(models[0], x, 0.6, "magnitude")["n_tied"].tolist() == [0]
+
+
+def test_stimuli_by_name_are_refused_in_words():
+    for stimuli in ({"x": images()}, [images()], images().numpy()):
+        with pytest.raises(TypeError, match=r"stimuli is a \w+: give one tensor \(n_stimuli, …\)"):
+            prune(mlp(), stimuli, 0.5)
+        with pytest.raises(TypeError, match="example is a"):
+            prunable(mlp(), stimuli)

@@ -47,7 +47,6 @@ def channels_last(request):
     return model, stimuli, layer, {"channel": channel, "y": y, "x": x}
 
 
-@to_come("item 3: a row of the image is taken for the channel")
 def test_coordinates_are_right_or_unknown(channels_last):
     model, stimuli, layer, places = channels_last
     units = recorded(model, stimuli, layer)[0].units
@@ -55,7 +54,6 @@ def test_coordinates_are_right_or_unknown(channels_last):
         assert (units[name] == -1).all() or (units[name] == right).all(), name
 
 
-@to_come("item 3: the user cannot tell", TypeError)
 def test_the_user_can_tell_where_the_channels_are(channels_last):
     model, stimuli, layer, places = channels_last
     units = recorded(model, stimuli, layer, channel_dim=-1)[0].units
@@ -151,7 +149,7 @@ def test_a_glob_finds_the_functions_that_it_matches(glob):
 
 @pytest.mark.parametrize(
     "name",
-    ["SE-ResNet-18", pytest.param("MobileNetV3", marks=to_come("item 7: gates are taken for units"))],
+    ["SE-ResNet-18", "MobileNetV3"],
 )
 def test_gates_are_not_pruned(name):
     from ann2neo.pruning import prunable
@@ -162,7 +160,6 @@ def test_gates_are_not_pruned(name):
     assert not [layer for layer in found if "gate" in layer]
 
 
-@to_come("item 7: outputs are taken for units")
 def test_the_last_layer_is_not_pruned():
     from ann2neo.pruning import prunable
 

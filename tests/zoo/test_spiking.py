@@ -61,7 +61,7 @@ def stateful(request):
 
 @pytest.mark.parametrize(
     "library",
-    ["snntorch", pytest.param("spikingjelly", marks=to_come("item 14: its neurons are not found"))],
+    ["snntorch", "spikingjelly"],
 )
 def test_neurons_are_found(library):
     network, reset, _ = built(library, FOR_ONE_STEP[library])
@@ -71,7 +71,6 @@ def test_neurons_are_found(library):
     check(recording, {f"network.{name}": value for name, value in expected.items()}, n_bin_dims=2)
 
 
-@to_come("item 14: a batch starts from the state that the last one left", ann2neo.RecordingError)
 def test_each_batch_starts_anew(stateful):
     network, reset, _ = stateful
     expected = by_batch(network, reset, currents())
@@ -81,7 +80,6 @@ def test_each_batch_starts_anew(stateful):
     check(recording, {f"network.{name}": value for name, value in expected.items()}, n_bin_dims=2)
 
 
-@to_come("item 14: a recording leaves its state in the neurons")
 def test_the_state_is_as_it_was(stateful):
     network, reset, state = stateful
     reset()
@@ -114,7 +112,6 @@ def of_steps_first(network, x):
 
 
 @pytest.mark.parametrize("library", FOR_ALL_STEPS)
-@to_come("item 14: neurons of norse and spikingjelly are not found")
 def test_neurons_that_take_all_steps_are_found(library):
     x = currents().transpose(0, 1)
     expected = of_steps_first(built(library, FOR_ALL_STEPS[library]), x)

@@ -47,6 +47,7 @@ def _record(args: argparse.Namespace) -> int:
             bin_size=args.bin_size,
             n_trials=args.trials,
             time_dim=args.time_dim,
+            channel_dim=args.channel_dim,
             ids=stimuli.ids,
             array_annotations=stimuli.array_annotations,
             batch_size=args.batch_size,

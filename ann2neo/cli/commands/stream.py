@@ -108,6 +108,7 @@ def _stream_part(args: argparse.Namespace, process: Process) -> tuple[Summary | 
                 bin_size=args.bin_size,
                 n_trials=args.trials,
                 time_dim=args.time_dim,
+                channel_dim=args.channel_dim,
                 start=first,
                 n_stimuli=len(stimuli),
                 isi_histogram=args.isi_histogram,

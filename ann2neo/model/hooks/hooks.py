@@ -22,6 +22,7 @@ from .eagerly import Eagerly
 from .fast_path import FAST_PATHS, may_be_fast, without
 from .functions import ACTIVATIONS, FunctionCalls, is_activation, name_of, place_of_call
 from .interception import intercept, release
+from .maps import Maps
 from .names import gives_spikes, is_leaf, model_names, module_paths, unwrapped, what_there_is
 from .place import Frame, Place
 from .selection import Selection, TimeDim
@@ -268,11 +269,15 @@ class Hooks:
             try:
                 with torch._C.DisableTorchFunction():
                     self._begin_pass(args, kwargs)
-                with self._mode if self._mode_is_on else nullcontext():
+                with ExitStack() as looking:
+                    if self._mode_is_on:
+                        looking.enter_context(self._mode)
+                    if not self._complete_passes:
+                        self._maps = looking.enter_context(Maps())
                     output = call()
-                if self._thread is not None:
-                    with torch._C.DisableTorchFunction():
-                        self._end_pass(output)
+                    if self._thread is not None:
+                        with torch._C.DisableTorchFunction():
+                            self._end_pass(output)
                 return output
             finally:
                 self._forget_pass()
@@ -533,7 +538,9 @@ class Hooks:
                     f"layer {name!r} fires in this forward pass but not in the first: "
                     "name as layers= only those that fire for every stimulus"
                 )
-            layer = Layer(name, modules, shape, self.selection.units_of((name, *modules), shape))
+            names = (name, *modules)
+            units, channel_dim = self.selection.units_of(names, shape), self._channel_dim(names, activation)
+            layer = Layer(name, modules, shape, units, channel_dim)
             self.layers[name] = layer
         elif layer.shape != shape:
             raise ValueError(
@@ -541,6 +548,13 @@ class Hooks:
                 "show stimuli of one size (resize or crop them)"
             )
         self._results[layer] = self.on_layer(layer, activation, n_steps, self.n_stimuli)
+
+    def _channel_dim(self, names: tuple[str, ...], activation: torch.Tensor) -> int | None:
+        """Return which dimension of a bin is the channel: told, or found out in this pass; 0, if no map."""
+        told = self.selection.channel_dim_of(names, tuple(activation.shape[1:]))
+        if told is not None or activation.ndim != 4:
+            return told or 0
+        return self._maps.channel_dim(activation)
 
     def _check_what_fired(self) -> None:
         way_out = (
@@ -570,6 +584,7 @@ class Hooks:
         check_keys("units", self.selection.units, self.layers.values())
         check_keys("threshold", self.selection.threshold, self.layers.values())
         check_keys("time_dim", self.selection.time_dim, self.layers.values())
+        check_keys("channel_dim", self.selection.channel_dim, self.layers.values())
         silent = [name for name in self._modules if name not in self._n_firings]
         if silent:
             warnings.warn(f"not recorded, because they did not fire: {silent}. {way_out}", stacklevel=2)

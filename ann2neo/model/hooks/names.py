@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from torch import nn
 
-SPIKING = ("snntorch._neurons.neurons.SpikingNeuron",)
-"""Spiking neurons of other libraries, by name, so that nothing has to be imported; subclasses count, too."""
+SPIKING = (
+    *("snntorch.SpikingNeuron", "snntorch.LeakyParallel"),
+    *("norse.SNNCell", "norse.SNNRecurrentCell", "norse.SNN", "norse.SNNRecurrent"),
+    *(
+        "norse.CobaLIFCell",
+        "norse.LIFMCRecurrentCell",
+        "norse.LIFMCRefracRecurrentCell",
+        "norse.LIFCorrelation",
+    ),
+    *("spikingjelly.BaseNode", "spikingjelly.SimpleBaseNode", "spikingjelly.GatedLIFNode"),
+    *("spikingjelly.PSN", "spikingjelly.MaskedPSN", "spikingjelly.SlidingPSN", "spikingjelly.FlexSN"),
+    *("spikingjelly.DSRIFNode", "spikingjelly.DSRLIFNode", "spikingjelly.FewSpikeNode"),
+    *("spikingjelly.STBIFNode", "spikingjelly.ActivationAwareIFNode"),
+    *("spikingjelly.ILCBaseNode", "spikingjelly.NoisyBaseNode"),
+)
+"""Spiking neurons of other libraries, by package and class, so that nothing is imported; subclasses count."""
+
+NOT_SPIKING = ("norse.LI", "norse.LICell", "norse.LIBoxCell")
+"""Neurons among these whose output is a voltage."""
 
 
 def model_names(model: nn.Module, aliases: bool = False) -> dict[str, nn.Module]:
@@ -35,7 +53,23 @@ def module_paths(model: nn.Module, aliases: bool = False) -> dict[str, nn.Module
 
 def gives_spikes(module: nn.Module) -> bool:
     """Tell whether a module is a spiking neuron of another library."""
-    return any(f"{kind.__module__}.{kind.__qualname__}" in SPIKING for kind in type(module).__mro__)
+    return is_of(module, *SPIKING) and not is_of(module, *NOT_SPIKING)
+
+
+def is_of(module: nn.Module, *kinds: str) -> bool:
+    """Tell whether a module is of one of these classes, each named by its package and its own name.
+
+    Examples
+    --------
+    >>> is_of(nn.GELU(), "torch.Module"), is_of(nn.GELU(), "torch.ReLU", "norse.GELU")
+    (True, False)
+    """
+    return not _kinds(type(module)).isdisjoint(kinds)
+
+
+@lru_cache(4096)
+def _kinds(kind: type) -> frozenset[str]:
+    return frozenset(f"{each.__module__.partition('.')[0]}.{each.__qualname__}" for each in kind.__mro__)
 
 
 def is_leaf(module: nn.Module) -> bool:

@@ -29,13 +29,13 @@ class Selection:
 
     Parameters
     ----------
-    layers, units, threshold, time_dim, seed, allow_nan
+    layers, units, threshold, time_dim, seed, allow_nan, channel_dim
         The arguments of :class:`ann2neo.Probe`; a threshold may also be a rule to calibrate.
 
     Raises
     ------
     ValueError
-        If ``layers`` or ``time_dim`` are not what they may be.
+        If ``layers``, ``time_dim`` or ``channel_dim`` are not what they may be.
 
     Examples
     --------
@@ -50,6 +50,7 @@ class Selection:
     time_dim: TimeDim | Mapping[str, TimeDim] = None
     seed: int = 0
     allow_nan: bool = False
+    channel_dim: int | Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         if self.layers is not None:
@@ -67,6 +68,12 @@ class Selection:
                     f"time_dim={self.time_dim!r}: give the number of a dimension, 'calls' where each call of "
                     "a module in a forward pass is a step, None, or a dict of these by layer"
                 )
+        told = self.channel_dim.values() if isinstance(self.channel_dim, Mapping) else [self.channel_dim]
+        if any(dim is not None and (isinstance(dim, bool) or not isinstance(dim, int)) for dim in told):
+            raise ValueError(
+                f"channel_dim={self.channel_dim!r}: give the number of a dimension of the layers' outputs, "
+                "or a dict of these by layer; without it, it is found out where that is possible"
+            )
 
     # -- layers ----------------------------------------------------------------------------------------
 
@@ -169,6 +176,46 @@ class Selection:
     def has_steps_first(self) -> bool:
         """Whether the first dimension is time in some layer."""
         return 0 in (self.time_dim.values() if isinstance(self.time_dim, Mapping) else [self.time_dim])
+
+    def channel_dim_of(self, names: tuple[str, ...], shape: tuple[int, ...]) -> int | None:
+        """Return the dimension of a bin of a layer that was told to be the channel; None: not told.
+
+        Parameters
+        ----------
+        names : tuple of str
+            Of the layer, its own first.
+        shape : tuple of int
+            Of its activation in one bin.
+
+        Raises
+        ------
+        ValueError
+            If the layer has no such dimension, it is that of the stimuli or the steps, or a dict names a
+            layer that is no feature map.
+        """
+        told = self.channel_dim
+        if isinstance(told, Mapping):
+            key = key_for("channel_dim", told, *names)
+            if key in names and len(shape) != 3:
+                raise ValueError(
+                    f"channel_dim names layer {key!r}, whose activation has the shape {shape} in one bin. "
+                    "Only a feature map, which has three dimensions, has a channel: leave the layer out"
+                )
+            told = None if key is None else told[key]
+        if told is None or len(shape) != 3:
+            return None
+        time_dim = self.time_dim_of(*names)
+        others = [0]  # stimuli and steps
+        if isinstance(time_dim, int):
+            others = [0, time_dim % 5 or 1]
+        n_dims = len(others) + 3
+        of_map = [dim for dim in range(n_dims) if dim not in others]
+        if not -n_dims <= told < n_dims or told % n_dims in others:
+            raise ValueError(
+                f"channel_dim={told}, but the channel of layer {names[0]!r} can only be dimension "
+                f"{of_map[0]}, {of_map[1]} or {of_map[2]} of its output: give one of these"
+            )
+        return of_map.index(told % n_dims)
 
     def units_of(self, names: tuple[str, ...], shape: tuple[int, ...]) -> np.ndarray:
         """Return the indices of the units to record in a layer, in ascending order.

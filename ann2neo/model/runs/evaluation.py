@@ -9,13 +9,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from .states import reset_states, states_set_aside
+
 
 @contextmanager
 def evaluation(model: nn.Module, device: Any = None) -> Iterator[torch.device]:
     """Run a model in evaluation mode and without gradients; then restore everything.
 
-    Afterwards, also after an exception, every module has its own training flag again, the model is on its own
-    device, and torch's random state is as before.
+    It begins with states as its library resets them, where that is known: see :func:`.reset_states`.
+    Afterwards, also after an exception, every module has its own training flag again, and holds what it held
+    before: see :func:`.states_set_aside`. The model is on its own device, and torch's random state is as
+    before.
 
     Parameters
     ----------
@@ -46,8 +50,9 @@ def evaluation(model: nn.Module, device: Any = None) -> Iterator[torch.device]:
     where = home if device is None else torch.device(device)
     accelerators = [d.index or 0 for d in (home, where) if d.type == "cuda"]
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=set(accelerators)):
+        with torch.no_grad(), torch.random.fork_rng(devices=set(accelerators)), states_set_aside(model):
             model.eval()
+            reset_states(model)
             if where != home:
                 model.to(where)
             yield where

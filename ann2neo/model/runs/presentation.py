@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from ..hooks.hooks import Hooks
 from .batches import Batch, batches, number_of_stimuli
+from .states import reset_states
 
 
 def show(
@@ -76,6 +77,7 @@ def show(
 
 def _present(model: nn.Module, hooks: Hooks, batch: Batch, device: torch.device) -> None:
     """Show one batch, and check that the layers saw its stimuli."""
+    reset_states(model)
     if batch.shown is not None:
         hooks.announce(batch.shown)
     in_any_order = hooks.selection.has_steps_first and batch.n_stimuli is None

@@ -148,6 +148,7 @@ class Keeper:
                 layer.units.copy(),
                 layer.shape,
                 self._threshold_of(layer).copy(),
+                layer.channel_dim,
             )
             for layer in self._layers
         }

@@ -16,7 +16,7 @@ from torch.nn.utils import prune as torch_prune
 from ...model.runs.evaluation import evaluation
 from ...model.summarizer import summarize
 from .scores import SCORES, importance, rates_of
-from .units import NORMALIZING, WEIGHTED, Prunable, prunable, weight_of
+from .units import NORMALIZING, WEIGHTED, Prunable, check_is_tensor, prunable, weight_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,21 +59,26 @@ def prune(
         Fraction of the units of each layer that are removed, from 0 to less than 1, units removed before
         included; at least one unit stays. ``"silent"``: all units that never spike.
     score : str
-        One of :data:`.SCORES`; ``"silent"`` needs none.
+        One of :data:`.SCORES`; ``"silent"`` needs none. Among units of equal score, chance decides which go.
     fold : bool
         Whether mean outputs are folded into biases; if not, biases stay as they are.
     seed : int
-        For ``"random"``.
+        For ``"random"``, and for ties: the same seed removes the same units.
 
     Returns
     -------
     pandas.DataFrame
-        One row a layer: ``layer``, ``module``, ``n_units``, ``n_silent`` (before) and ``n_removed``.
+        One row a layer: ``layer``, ``module``, ``n_units``, ``n_silent`` (before), ``n_removed``, and
+        ``n_tied``, how many units have the highest score of those removed, if some of them stay: among these,
+        chance decided.
 
     Raises
     ------
     ValueError
-        If amount or score are not among these, or the model has no layer whose units can be removed.
+        If amount or score are not among these, or the model has no layer whose units can be removed: see
+        :func:`.prunable`.
+    TypeError
+        If the stimuli are not one tensor.
 
     Notes
     -----
@@ -105,22 +110,26 @@ def prune(
         )
     if score not in SCORES:
         raise ValueError(f"score={score!r}: give one of {', '.join(SCORES)}")
+    check_is_tensor("stimuli", stimuli)
     layers = prunable(model, stimuli[:1])
     if not layers:
         raise ValueError(
             "no layer of this model can lose units: give a model with an activation module (nn.ReLU, …) "
             "whose input comes straight from a linear layer or a convolution, or from a batch normalization "
-            "after it"
+            "after it, and whose output goes to another such layer. Outputs of the model and gates keep all "
+            "their units"
         )
     names = list(dict.fromkeys(each.layer for each in layers))
     summary = summarize(model, stimuli, names, batch_size=AT_ONCE, n_correlated=0)
     scores = importance(model, summary, layers, score, seed)
     affine = _affine(model, stimuli[:1])
     before = _mean_outputs(model, affine, stimuli) if fold else {}
-    rows = []
+    rows, generator = [], torch.Generator().manual_seed(seed)
     for each in layers:
         silent = torch.from_numpy((rates_of(model, summary, each) == 0).all(axis=1))
-        removed = silent if amount == SILENT else _lowest(model, each, scores[each.module], float(amount))
+        removed, n_tied = silent, 0
+        if amount != SILENT:
+            removed, n_tied = _lowest(model, each, scores[each.module], float(amount), generator)
         for name in (each.module, each.norm):
             if name is not None:
                 _mask(model.get_submodule(name), removed)
@@ -131,6 +140,7 @@ def prune(
                 "n_units": each.n_units,
                 "n_silent": int(silent.sum()),
                 "n_removed": int(removed.sum()),
+                "n_tied": n_tied,
             }
         )
     for name, mean in before.items():
@@ -138,15 +148,23 @@ def prune(
     return pd.DataFrame(rows)
 
 
-def _lowest(model: nn.Module, each: Prunable, score: torch.Tensor, amount: float) -> torch.Tensor:
-    """Return which units have the lowest scores; those removed before come first: bool (n_units,)."""
+def _lowest(
+    model: nn.Module, each: Prunable, score: torch.Tensor, amount: float, generator: torch.Generator
+) -> tuple[torch.Tensor, int]:
+    """Return which units have the lowest scores, bool (n_units,), and among how many chance decided.
+
+    Those removed before come first.
+    """
     of_units = score.flatten(1)[:, 0].cpu()
     removed_before = (weight_of(model, each.module) == 0).flatten(1).all(dim=1).cpu()
     of_units = of_units.masked_fill(removed_before, -1.0)
     lowest = torch.zeros(each.n_units, dtype=torch.bool)
     n_removed = min(round(amount * each.n_units), each.n_units - 1)
-    lowest[of_units.argsort(stable=True)[:n_removed]] = True
-    return lowest
+    in_any_order = torch.randperm(each.n_units, generator=generator)
+    lowest[in_any_order[of_units[in_any_order].argsort(stable=True)[:n_removed]]] = True
+    tied = of_units == of_units[lowest].max() if n_removed else lowest
+    is_by_chance = bool((tied & ~lowest & ~removed_before).any())
+    return lowest, int(tied.sum()) if is_by_chance else 0
 
 
 @torch.no_grad()  # a model whose weights had a gradient could not be copied
@@ -190,7 +208,9 @@ def _mean_outputs(model: nn.Module, names: Iterable[str], stimuli: torch.Tensor)
 
 @torch.no_grad()
 def _add_to_bias(module: nn.Module, change: torch.Tensor) -> None:
-    # of a masked bias, the one that the mask is laid over
-    bias = module.bias_orig if hasattr(module, "bias_orig") else module.bias
+    is_masked = hasattr(module, "bias_orig")
+    bias = module.bias_orig if is_masked else module.bias
     assert isinstance(bias, torch.Tensor)
     bias += change.to(bias)
+    if is_masked:  # what the next pass would make of it
+        module.bias = bias * module.bias_mask

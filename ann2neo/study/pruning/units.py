@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from ...model.hooks.functions import ACTIVATIONS
 from ...model.runs.evaluation import evaluation
+from .flow import Flow, Value, tensors_in
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -49,7 +49,10 @@ def prunable(model: nn.Module, example: torch.Tensor) -> list[Prunable]:
     These are activation modules (``nn.ReLU`` …) whose input comes straight from a linear layer or a
     convolution, or from a batch normalization after it. The model calls each of these modules once. A unit
     cannot be removed alone if it is added to another before it fires (as at the end of a residual block), if
-    it is also read before it fires, or if its weights are parametrized.
+    it is also read before it fires, or if its weights are parametrized. Two kinds of layers are never
+    offered, and are told by what becomes of them in a pass, not by their names: outputs of the model, also
+    if they are pooled or normalized first (classes), and gates, whose units multiply something else, as in a
+    squeeze-and-excitation block. A gate without one of its units lets half through, or nothing.
 
     Parameters
     ----------
@@ -62,6 +65,11 @@ def prunable(model: nn.Module, example: torch.Tensor) -> list[Prunable]:
     -------
     list of Prunable
 
+    Raises
+    ------
+    TypeError
+        If the example is no tensor.
+
     Examples
     --------
     >>> from ann2neo.study.networks import network
@@ -69,11 +77,13 @@ def prunable(model: nn.Module, example: torch.Tensor) -> list[Prunable]:
     >>> [(each.layer, each.module, each.n_units) for each in found]
     [('relu1', 'linear1', 256), ('relu2', 'linear2', 256), ('relu3', 'linear3', 128)]
     """
+    check_is_tensor("example", example)
     # What made a tensor, and how often it had been written to. Tensors are held: otherwise a later one could
     # get the id of an earlier one. If a tensor was written to since, something else had a part in it.
     made: dict[int, tuple[torch.Tensor, int, tuple[str, str | None]]] = {}
     found: list[Prunable] = []
     calls: Counter[str] = Counter()
+    flow, weighed, fired = Flow(example), dict[str, Value](), dict[str, Value]()
 
     def maker(args: tuple[Any, ...]) -> tuple[str, str | None] | None:
         tensor, version, by = made.get(id(args[0]) if args else 0, (None, 0, None))
@@ -94,6 +104,7 @@ def prunable(model: nn.Module, example: torch.Tensor) -> list[Prunable]:
 
     def after(name: str, module: nn.Module, args: tuple[Any, ...], output: torch.Tensor) -> None:
         by: tuple[str, str | None] | None = None
+        (fired if isinstance(module, ACTIVATIONS) else weighed)[name] = flow.value(output)
         if isinstance(module, WEIGHTED) and not is_parametrized(module):
             by = name, None
         elif isinstance(module, NORMALIZING) and module.affine and (of := normalized(args)) is not None:
@@ -101,51 +112,30 @@ def prunable(model: nn.Module, example: torch.Tensor) -> list[Prunable]:
         if by is not None:
             made[id(output)] = output, output._version, by
 
-    with evaluation(model, None), ExitStack() as hooks:
+    with evaluation(model, None), flow, ExitStack() as hooks:
         for name, module in model.named_modules():
             if isinstance(module, FOLLOWED):
                 hooks.callback(module.register_forward_pre_hook(partial(before, name)).remove)
                 hooks.callback(module.register_forward_hook(partial(after, name)).remove)
-        model(example)
+        outputs = list(tensors_in(model(example)))
     readers = Counter(each.module for each in found)
     return [
         each
         for each in found
         if all(calls[name] == 1 for name in (each.layer, each.module, each.norm) if name is not None)
         and readers[each.module] == 1
-        and not _is_read_elsewhere(model, each, example)
+        and flow.is_free(fired[each.layer], outputs)
+        and not flow.reaches(weighed[each.module], outputs, past=fired[each.layer])
     ]
 
 
-def _is_read_elsewhere(model: nn.Module, each: Prunable, example: torch.Tensor) -> bool:
-    """Return whether the output of the weights reaches that of the model without passing the activation."""
-    made: list[torch.Tensor] = []
-
-    def begin(module: nn.Module, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
-        made.append(output.detach().requires_grad_())
-        return made[0] + 0  # which the activation may write to
-
-    def cut(module: nn.Module, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
-        return output.detach()
-
-    with evaluation(model, None), torch.enable_grad(), ExitStack() as hooks:
-        hooks.callback(model.get_submodule(each.module).register_forward_hook(begin).remove)
-        hooks.callback(model.get_submodule(each.layer).register_forward_hook(cut).remove)
-        outputs = [tensor for tensor in _tensors(model(example)) if tensor.requires_grad]
-        if not outputs:
-            return False
-        total = torch.stack([tensor.float().sum() for tensor in outputs]).sum()
-        return torch.autograd.grad(total, made[0], allow_unused=True)[0] is not None
-
-
-def _tensors(output: Any) -> list[torch.Tensor]:
-    """Return the tensors of what a model returns: one, or several in tuples, lists and dicts."""
-    if isinstance(output, torch.Tensor):
-        return [output]
-    parts = (
-        output.values() if isinstance(output, Mapping) else output if isinstance(output, tuple | list) else ()
-    )
-    return [tensor for part in parts for tensor in _tensors(part)]
+def check_is_tensor(argument: str, given: Any) -> None:
+    """Raise TypeError if what a model is shown is not one tensor."""
+    if not isinstance(given, torch.Tensor):
+        raise TypeError(
+            f"{argument} is a {type(given).__name__}: give one tensor (n_stimuli, …), the model's only "
+            "argument. Wrap a model that takes its arguments by name, or several, in a module that takes one"
+        )
 
 
 def weight_of(model: nn.Module, module: str) -> torch.Tensor:

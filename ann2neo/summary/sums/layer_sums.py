@@ -69,6 +69,8 @@ class LayerSums:
         Trials and windows.
     start : int
         First bin of the stretch.
+    channel_dim : int, optional
+        Which dimension of the shape is the channel, if it is a feature map; None: unknown.
     correlated : numpy.ndarray, optional
         int64, positions in ``units`` of those whose common spikes are counted: see :func:`sample`.
     isi_histogram : bool
@@ -96,12 +98,14 @@ class LayerSums:
         layout: Layout,
         start: int,
         *,
+        channel_dim: int | None = 0,
         correlated: np.ndarray | None = None,
         isi_histogram: bool = False,
         backend: str | None = None,
         device: torch.device | None = None,
     ) -> None:
         self.name, self.units, self.shape, self.threshold = name, units, tuple(shape), threshold
+        self.channel_dim = channel_dim
         self.correlated = np.empty(0, np.int64) if correlated is None else correlated
         self._wants_histogram = isi_histogram
         self.layout, self.start, self.backend_name = layout, start, backend
@@ -140,8 +144,10 @@ class LayerSums:
         """What does the work where the sums are."""
         return choose(self.device, self.backend_name)
 
-    def check(self, units: np.ndarray, shape: tuple[int, ...], threshold: np.ndarray) -> None:
-        """Raise ValueError if these are not the units, the shape and the thresholds of the sums."""
+    def check(
+        self, units: np.ndarray, shape: tuple[int, ...], threshold: np.ndarray, channel_dim: int | None
+    ) -> None:
+        """Raise ValueError if these are not the units, shape, thresholds and channels of the sums."""
         if self.shape != tuple(shape) or not _equal(self.units, units):
             raise ValueError(
                 f"layer {self.name!r} has {len(units)} units of an activation of shape {tuple(shape)}, but "
@@ -152,6 +158,11 @@ class LayerSums:
             raise ValueError(
                 f"unit {unit} of layer {self.name!r} has another threshold than in the summary: calibrate "
                 "only once, and give the same numbers to all runs and parts"
+            )
+        if self.channel_dim != channel_dim:
+            raise ValueError(
+                f"the channel of layer {self.name!r} is {_where(channel_dim)}, but it is "
+                f"{_where(self.channel_dim)} in the summary: give the same channel_dim= to all runs and parts"
             )
         self.units, self.threshold = units, threshold  # the next check is then by identity
 
@@ -301,6 +312,7 @@ class LayerSums:
             self.threshold,
             self.layout,
             self.start,
+            channel_dim=self.channel_dim,
             correlated=self.correlated,
             isi_histogram=self._wants_histogram,
             backend=self.backend_name,
@@ -338,6 +350,10 @@ class LayerSums:
             f"bytes each, {self.n_units * each / 1e9:.2f} GB. Sample units=, name fewer layers=, lower "
             f"batch_size, or leave out isi_histogram ({8 * (LONGEST_ISI + 1)} bytes a unit). ({error})"
         )
+
+
+def _where(channel_dim: int | None) -> str:
+    return "unknown" if channel_dim is None else f"dimension {channel_dim} of a bin"
 
 
 def _equal(one: np.ndarray, other: np.ndarray) -> bool:

@@ -113,7 +113,7 @@ class NetworkSums:
         if layer.name in self._received:
             self._received = {}
         if layer.name in self.layers:
-            self.layers[layer.name].check(layer.units, layer.shape, threshold)
+            self.layers[layer.name].check(layer.units, layer.shape, threshold, layer.channel_dim)
             return self.layers[layer.name]
         if self.n_bins:
             raise ValueError(
@@ -127,6 +127,7 @@ class NetworkSums:
             threshold,
             self.layout,
             self.start,
+            channel_dim=layer.channel_dim,
             correlated=sample(layer.name, len(layer.units), self.n_correlated, self.seed),
             isi_histogram=self.isi_histogram,
             backend=self.backend,
@@ -198,7 +199,7 @@ class NetworkSums:
             )
         for name, layer in self.layers.items():
             two = other.layers[name]
-            layer.check(two.units, two.shape, two.threshold)
+            layer.check(two.units, two.shape, two.threshold, two.channel_dim)
 
     def merge(self, other: NetworkSums) -> NetworkSums:
         """Return the sums of this stretch and of the next one, which begins where this one ends.
@@ -228,6 +229,7 @@ class NetworkSums:
             {
                 "name": layer.name,
                 "shape": layer.shape,
+                "channel_dim": layer.channel_dim,
                 "units": torch.from_numpy(layer.units.copy()),
                 "threshold": torch.from_numpy(layer.threshold.copy()),
                 "correlated": torch.from_numpy(layer.correlated.copy()),
@@ -249,6 +251,7 @@ class NetworkSums:
                 saved["threshold"].numpy().copy(),
                 self.layout,
                 self.start,
+                channel_dim=saved.get("channel_dim", 0),
                 correlated=saved["correlated"].numpy().copy(),
                 isi_histogram=self.isi_histogram,
                 backend=self.backend,

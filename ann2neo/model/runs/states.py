@@ -1,0 +1,98 @@
+"""What modules hold between passes: set aside while a model is shown stimuli, and reset between batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from ..hooks.names import is_of
+
+RESETS = {
+    "spikingjelly.MemoryModule": "reset",
+    "snntorch.SpikingNeuron": "reset_mem",
+}
+"""Methods by which other libraries' modules forget what they hold."""
+
+OF_MODULES = frozenset(vars(nn.Module()))
+"""Attributes that every module has."""
+
+
+def reset_states(model: nn.Module) -> None:
+    """Reset what the modules of spikingjelly and snnTorch hold, as these libraries do it.
+
+    Modules of other libraries are left as they are. Those of norse hold nothing, their states are arguments.
+    """
+    for module in model.modules():
+        for kind, method in RESETS.items():
+            if is_of(module, kind) and callable(getattr(module, method, None)):
+                getattr(module, method)()
+
+
+@contextmanager
+def states_set_aside(model: nn.Module) -> Iterator[None]:
+    """Let the modules of a model work on copies of what they hold, and then give back the originals.
+
+    What a module holds are its buffers, and tensors, lists, tuples and dicts among its attributes. Afterwards
+    it holds the very same objects as before, also if the model was moved or an exception ended the block.
+
+    Examples
+    --------
+    >>> norm = nn.BatchNorm1d(2)
+    >>> before = norm.running_mean
+    >>> with states_set_aside(norm):
+    ...     _ = norm(torch.rand(5, 2))
+    >>> norm.running_mean is before, before.tolist()
+    (True, [0.0, 0.0])
+    """
+    copies: dict[int, Any] = {}
+    modules = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
+    held = [(module, dict(module._buffers), _attributes(module)) for module in modules]
+    for module, buffers, attributes in held:
+        module._buffers.update({name: _copy(value, copies) for name, value in buffers.items()})
+        vars(module).update({name: _copy(value, copies) for name, value in attributes.items()})
+    try:
+        yield
+    finally:
+        for module, buffers, attributes in held:
+            module._buffers.clear()
+            module._buffers.update(buffers)
+            for name, now in _attributes(module).items():
+                if name not in attributes:
+                    if _may_be_state(now):
+                        del vars(module)[name]
+                elif _may_be_state(now) or _may_be_state(attributes[name]):
+                    vars(module)[name] = attributes[name]
+
+
+def _attributes(module: nn.Module) -> dict[str, Any]:
+    return {name: value for name, value in vars(module).items() if name not in OF_MODULES}
+
+
+def _may_be_state(value: Any) -> bool:
+    return isinstance(value, torch.Tensor | list | tuple | dict)
+
+
+def _copy(value: Any, copies: dict[int, Any]) -> Any:
+    """Copy a tensor, or a list, tuple or dict with all tensors in it; what was copied before is not again."""
+    if id(value) in copies:
+        return copies[id(value)]
+    if isinstance(value, torch.Tensor):
+        # the weights of quantized layers are integers, and large
+        is_quantized = value.is_quantized or value.dtype in (torch.int8, torch.uint8)
+        is_weight = isinstance(value, nn.Parameter) or is_lazy(value) or is_quantized
+        copies[id(value)] = value if is_weight else value.detach().clone()
+    elif type(value) is list and not any(isinstance(each, nn.Parameter) for each in value):
+        copies[id(value)] = copied = []
+        copied.extend(_copy(each, copies) for each in value)
+    elif type(value) is dict:
+        copies[id(value)] = copied = {}
+        copied.update({key: _copy(each, copies) for key, each in value.items()})
+    elif isinstance(value, tuple) and any(_may_be_state(each) for each in value):
+        parts = [_copy(each, copies) for each in value]
+        copies[id(value)] = type(value)._make(parts) if hasattr(value, "_make") else tuple(parts)
+    return copies.get(id(value), value)
