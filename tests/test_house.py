@@ -1,8 +1,10 @@
 """The wings import downward only, no name hides a room, and importing stays cheap."""
 
+import ast
 import importlib
 import os
 import pkgutil
+import pydoc
 import subprocess
 import sys
 from pathlib import Path
@@ -101,3 +103,30 @@ def test_importing_is_cheap():
     code = f"import sys, {names}; print([name for name in {HEAVY} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
+
+
+def test_the_package_itself_imports_nothing():
+    code = "import sys, ann2neo; print('torch' in sys.modules, 'numpy' in sys.modules, dir(ann2neo))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.startswith("False False")
+    assert "'record'" in said
+    assert "'plot'" in said
+    assert "'model'" not in said
+
+
+def test_names_are_where_type_checkers_look_for_them():
+    block = next(
+        node for node in ast.parse(Path(ann2neo.__file__).read_text()).body if isinstance(node, ast.If)
+    )
+    seen = {name.asname: node.module for node in block.body for name in node.names}
+    assert seen == ann2neo._HOMES
+    for name in ann2neo.__all__:
+        assert getattr(ann2neo, name).__module__ == f"ann2neo.{seen[name]}"
+
+
+def test_help_is_a_contents_page():
+    page = pydoc.render_doc(ann2neo, renderer=pydoc.plaintext)
+    assert "Record: ``record``" in page
+    assert "class Recording" in page
+    with pytest.raises(AttributeError, match="has no attribute 'recrod'"):
+        ann2neo.recrod  # noqa: B018
