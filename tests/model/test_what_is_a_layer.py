@@ -226,6 +226,34 @@ def test_under_a_glob_what_is_not_batch_first_is_left_out_and_named():
         record(model, X, "1.blocks")
 
 
+def test_under_a_glob_what_gives_no_tensor_is_left_out_and_named():
+    class Gives(nn.Module):
+        def __init__(self, what):
+            super().__init__()
+            self.what = what
+
+        def forward(self, x):
+            return self.what(x)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.nothing, self.number = nn.Linear(6, 3), Gives(lambda x: None), Gives(torch.mean)
+            self.phase = Gives(lambda x: torch.complex(x, x))
+
+        def forward(self, x):
+            x = self.first(x)
+            self.nothing(x), self.number(x), self.phase(x)
+            return x
+
+    model = Net()
+    with pytest.warns(UserWarning, match=r"not recorded: .*'nothing'.*'number'.*'phase'.*complex"):
+        recording = record(model, X, "*")
+    check(recording, captured(model, "first"))
+    with pytest.raises(TypeError, match="layer 'nothing' gives a NoneType"):
+        record(model, X, "nothing")
+
+
 @pytest.mark.parametrize("kind", ["weight_norm", "spectral_norm"])
 def test_weights_that_are_made_of_others_are_no_layers(kind):
     torch.manual_seed(0)

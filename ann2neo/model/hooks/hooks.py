@@ -488,13 +488,17 @@ class Hooks:
             reason = self._why_not(name, output, time_dim)
             if reason and not self.selection.names(name, *modules):
                 self._left_out[name] = reason
-                self._n_left_out = self._n_left_out or len(output)
+                if not self._n_left_out and isinstance(output, torch.Tensor):
+                    self._n_left_out = len(output)
                 return
         self._fire(name, modules, output, time_dim)
 
     def _why_not(self, name: str, output: Any, time_dim: TimeDim) -> str:
         """Return the reason why what fired in the first pass is no layer, if there is one."""
-        found = tensor_of(output, name)
+        try:
+            found = tensor_of(output, name)
+        except TypeError as error:
+            return str(error)
         if not isinstance(found, torch.Tensor):
             return ""
         if self._constants is not None and self._constants.hold(found):
