@@ -488,7 +488,7 @@ class Hooks:
             reason = self._why_not(name, output, time_dim)
             if reason and not self.selection.names(name, *modules):
                 self._left_out[name] = reason
-                if not self._n_left_out and isinstance(output, torch.Tensor):
+                if not self._n_left_out and isinstance(output, torch.Tensor) and output.ndim:
                     self._n_left_out = len(output)
                 return
         self._fire(name, modules, output, time_dim)
