@@ -19,6 +19,7 @@ from .call import Call, check_number
 from .functions import ACTIVATIONS, FunctionCalls, is_activation, name_of
 from .maps import Maps
 from .names import gives_spikes, model_names, module_paths, unwrapped, what_there_is
+from .plain import check_is_plain
 from .selection import Selection, TimeDim
 from .steps import into_bins
 
@@ -32,7 +33,7 @@ def tensor_of(output: Any, layer: str) -> torch.Tensor | PackedSequence:
     Raises
     ------
     TypeError
-        If there is no tensor, or its numbers are not real.
+        If there is no tensor, or its numbers are not real, or it is sparse, nested, or within torch.func.
     ValueError
         If the tensor is on the meta device, where it holds no numbers.
 
@@ -53,15 +54,7 @@ def tensor_of(output: Any, layer: str) -> torch.Tensor | PackedSequence:
             f"layer {layer!r} gives a {type(output).__name__} without a tensor in its first level: "
             "choose a layer inside it, or wrap it in a module that returns the tensor to record"
         )
-    if found.is_complex():
-        raise TypeError(
-            f"layer {layer!r} gives complex numbers, which cannot exceed a threshold: choose another layer"
-        )
-    if found.device.type == "meta":
-        raise ValueError(
-            f"layer {layer!r} is on the meta device, where tensors hold no numbers: load the model's weights "
-            "and move it to a real device first, say with model.to_empty(device='cpu') and load_state_dict"
-        )
+    check_is_plain(found, layer)
     found = found.detach()
     if found.is_quantized:
         return found.dequantize()

@@ -50,7 +50,8 @@ def states_set_aside(model: nn.Module) -> Iterator[None]:
     (True, [0.0, 0.0])
     """
     copies: dict[int, Any] = {}
-    held = [(module, dict(module._buffers), _attributes(module)) for module in model.modules()]
+    modules = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
+    held = [(module, dict(module._buffers), _attributes(module)) for module in modules]
     for module, buffers, attributes in held:
         module._buffers.update({name: _copy(value, copies) for name, value in buffers.items()})
         vars(module).update({name: _copy(value, copies) for name, value in attributes.items()})
