@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,15 +22,24 @@ OF_MODULES = frozenset(vars(nn.Module()))
 """Attributes that every module has."""
 
 
-def reset_states(model: nn.Module) -> None:
-    """Reset what the modules of spikingjelly and snnTorch hold, as these libraries do it.
+def resets_of(model: nn.Module) -> list[Callable[[], Any]]:
+    """Return what resets the modules of spikingjelly and snnTorch in a model: these libraries' own methods.
 
     Modules of other libraries are left as they are. Those of norse hold nothing, their states are arguments.
     """
-    for module in model.modules():
-        for kind, method in RESETS.items():
-            if is_of(module, kind) and callable(getattr(module, method, None)):
-                getattr(module, method)()
+    found = [
+        getattr(module, method, None)
+        for module in model.modules()
+        for kind, method in RESETS.items()
+        if is_of(module, kind)
+    ]
+    return [reset for reset in found if callable(reset)]
+
+
+def reset_states(model: nn.Module) -> None:
+    """Reset what the modules of spikingjelly and snnTorch hold: see :func:`resets_of`."""
+    for reset in resets_of(model):
+        reset()
 
 
 @contextmanager
