@@ -84,7 +84,8 @@ def is_of(module: nn.Module, *kinds: str) -> bool:
     >>> is_of(nn.GELU(), "torch.Module"), is_of(nn.GELU(), "torch.ReLU", "norse.GELU")
     (True, False)
     """
-    return not _kinds(type(module)).isdisjoint(kinds)
+    kind: Any = type(module)
+    return not _kinds(kind).isdisjoint(kinds)
 
 
 @lru_cache(4096)

@@ -94,11 +94,13 @@ def _copy(value: Any, copies: dict[int, Any]) -> Any:
         is_weight = isinstance(value, nn.Parameter) or is_lazy(value)
         copies[id(value)] = value if is_weight else value.detach().clone()
     elif type(value) is list and not any(isinstance(each, nn.Parameter) for each in value):
-        copies[id(value)] = copied = []
-        copied.extend(_copy(each, copies) for each in value)
+        as_list: list[Any] = []
+        copies[id(value)] = as_list  # before it is filled: it may hold itself
+        as_list.extend(_copy(each, copies) for each in value)
     elif type(value) is dict:
-        copies[id(value)] = copied = {}
-        copied.update({key: _copy(each, copies) for key, each in value.items()})
+        as_dict: dict[Any, Any] = {}
+        copies[id(value)] = as_dict
+        as_dict.update({key: _copy(each, copies) for key, each in value.items()})
     elif isinstance(value, tuple) and any(_may_be_state(each) for each in value):
         parts = [_copy(each, copies) for each in value]
         copies[id(value)] = type(value)._make(parts) if hasattr(value, "_make") else tuple(parts)
