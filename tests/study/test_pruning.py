@@ -337,7 +337,7 @@ def test_the_output_of_a_model_is_not_pruned(name):
 
 
 class Gated(nn.Module):
-    """A gate without the name of one, and other products."""
+    """A gate without the name of one; ``inner`` makes it from what it multiplies, if there is one."""
 
     def __init__(self, kind):
         super().__init__()
