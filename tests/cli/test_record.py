@@ -51,6 +51,18 @@ def test_layers_units_and_seed(stimuli):
     assert other.rasters["1"] != first.rasters["1"]
 
 
+def test_where_the_channels_are(stimuli, capsys):
+    for told, channel in (
+        ("", [-1, -1, -1]),
+        ("--channel-dim 2", [0, 1, 2]),
+        ("--channel-dim=-1", [0, 0, 0]),
+    ):
+        assert record(f"{told} --overwrite", model="maps").units.channel.tolist() == channel
+    capsys.readouterr()
+    command = "record --model my_models:maps --data x.npz -o s.nwb --channel-dim 0"
+    assert "channel_dim=0, but" in error_of(capsys, command)
+
+
 def test_attribute_of_an_attribute_is_a_model(stimuli):
     assert record(model="nested.linear").n_units == 4
 

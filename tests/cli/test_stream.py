@@ -253,3 +253,8 @@ def test_processes_of_torchrun_have_their_parts(stimuli, capsys, monkeypatch):
     assert "--part 1/2: the 2 processes of torchrun share all stimuli: leave --part out" in error_of(
         capsys, f"{STREAM} --part 1/2"
     )
+
+
+def test_where_the_channels_are(stimuli):
+    run(f"{STREAM.replace('my_models:random', 'my_models:maps')} --channel-dim 2 -o s.npz")
+    assert Summary.load("s.npz").places.channel.tolist() == [0, 1, 2]

@@ -37,6 +37,9 @@ class nested:
 def conv():
     return nn.Sequential(ChannelsLast(2, 3, 3), nn.ReLU())
 
+def maps():
+    return nn.Sequential(nn.Unflatten(1, (1, 3, 1)), nn.ReLU())
+
 def random():
     return nn.Sequential(nn.Linear(3, 40), nn.ReLU())
 

@@ -52,8 +52,10 @@ def _dims(dims: Any, n_dims: int) -> list[int]:
 
 def _map(given: list[Axes], output: torch.Tensor, args: Sequence[Any]) -> Axes | None:
     """Give what a convolution gives, over two dimensions or, as of videos, three."""
-    names = {4: ("", "c", "y", "x"), 5: ("", "c", "", "y", "x")}.get(output.ndim)
-    return names and tuple(((name, n),) for name, n in zip(names, output.shape, strict=True))
+    names = {4: ("", "c", "y", "x"), 5: ("", "c", "", "y", "x")}
+    if output.ndim not in names:
+        return None
+    return tuple(((name, n),) for name, n in zip(names[output.ndim], output.shape, strict=True))
 
 
 def _elementwise(given: list[Axes], output: torch.Tensor, args: Sequence[Any]) -> Axes:

@@ -69,8 +69,11 @@ def check_number(n_recorded: int, may_be: frozenset[int], why: str = "") -> None
 def _tensors(arguments: Sequence[Any]) -> Iterator[torch.Tensor | PackedSequence]:
     """Yield the tensors among arguments, and in the lists, tuples and dicts among these."""
     for each in arguments:
-        if isinstance(each, PackedSequence) or (isinstance(each, torch.Tensor) and each.ndim):
+        if isinstance(each, PackedSequence):
             yield each
+        elif isinstance(each, torch.Tensor):
+            if not each.is_nested and each.ndim:
+                yield each
         elif isinstance(each, list | tuple):
             yield from _tensors(each)
         elif isinstance(each, Mapping):

@@ -25,6 +25,7 @@ from .interception import intercept, release
 from .maps import Maps
 from .names import gives_spikes, is_leaf, model_names, module_paths, unwrapped, what_there_is
 from .place import Frame, Place
+from .plain import check_is_plain
 from .selection import Selection, TimeDim
 from .steps import into_bins
 
@@ -38,7 +39,7 @@ def tensor_of(output: Any, layer: str) -> torch.Tensor | PackedSequence:
     Raises
     ------
     TypeError
-        If there is no tensor, or its numbers are not real.
+        If there is no tensor, or its numbers are not real, or it is sparse, nested, or within torch.func.
     ValueError
         If the tensor is on the meta device, where it holds no numbers.
 
@@ -59,15 +60,7 @@ def tensor_of(output: Any, layer: str) -> torch.Tensor | PackedSequence:
             f"layer {layer!r} gives a {type(output).__name__} without a tensor in its first level: "
             "choose a layer inside it, or wrap it in a module that returns the tensor to record"
         )
-    if found.is_complex():
-        raise TypeError(
-            f"layer {layer!r} gives complex numbers, which cannot exceed a threshold: choose another layer"
-        )
-    if found.device.type == "meta":
-        raise ValueError(
-            f"layer {layer!r} is on the meta device, where tensors hold no numbers: load the model's weights "
-            "and move it to a real device first, say with model.to_empty(device='cpu') and load_state_dict"
-        )
+    check_is_plain(found, layer)
     found = found.detach()
     if found.is_quantized:
         return found.dequantize()

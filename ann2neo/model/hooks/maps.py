@@ -35,9 +35,13 @@ class Maps(TorchDispatchMode):
     supports_higher_order_operators = True  # which it runs without a look at them
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         # by memory, not by tensor: autograd wraps what an operation gives in another tensor
         self._known: dict[int, tuple[StorageWeakRef, dict[Any, Axes]]] = {}
+
+    def __enter__(self) -> Maps:
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
 
     def channel_dim(self, activation: torch.Tensor) -> int | None:
         """Return which dimension of one bin is the channel; the others are rows and columns, in this order.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+import torch
 from torch import nn
 
 SPIKING = (
@@ -51,6 +52,25 @@ def module_paths(model: nn.Module, aliases: bool = False) -> dict[str, nn.Module
     }
 
 
+def check_model(model: Any) -> None:
+    """Check that a model is a live module, whose parts are called from Python.
+
+    Raises
+    ------
+    TypeError
+        If it is no module, or one program without parts, as torch.export makes.
+    """
+    if isinstance(model, nn.Module) and not is_of(model, "torch._StatefulGraphModule"):
+        return
+    what = type(model).__name__
+    if isinstance(model, torch.export.ExportedProgram | nn.Module):
+        raise TypeError(
+            f"the model is a {what}, which torch.export made: it is one program, whose layers are not "
+            "called. Give the module it was made from, or torch.export.unflatten(program) and name its layers"
+        )
+    raise TypeError(f"the model is a {what}: give a torch.nn.Module")
+
+
 def gives_spikes(module: nn.Module) -> bool:
     """Tell whether a module is a spiking neuron of another library."""
     return is_of(module, *SPIKING) and not is_of(module, *NOT_SPIKING)
@@ -64,7 +84,8 @@ def is_of(module: nn.Module, *kinds: str) -> bool:
     >>> is_of(nn.GELU(), "torch.Module"), is_of(nn.GELU(), "torch.ReLU", "norse.GELU")
     (True, False)
     """
-    return not _kinds(type(module)).isdisjoint(kinds)
+    kind: Any = type(module)
+    return not _kinds(kind).isdisjoint(kinds)
 
 
 @lru_cache(4096)
@@ -86,12 +107,18 @@ def is_leaf(module: nn.Module) -> bool:
 def unwrapped(model: nn.Module) -> nn.Module:
     """Return the user's own module out of torch.compile and the wrappers of parallel training.
 
+    Raises
+    ------
+    TypeError
+        If it is no live module: see :func:`check_model`.
+
     Examples
     --------
     >>> relu = nn.ReLU()
     >>> unwrapped(nn.DataParallel(relu)) is relu
     True
     """
+    check_model(model)
     wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel)
     while isinstance(model, wrappers) or hasattr(model, "_orig_mod"):
         inner: Any = model.module if isinstance(model, wrappers) else model._orig_mod

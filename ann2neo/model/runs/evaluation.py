@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..hooks.names import check_model
 from .states import reset_states, states_set_aside
 
 
@@ -33,6 +34,11 @@ def evaluation(model: nn.Module, device: Any = None) -> Iterator[torch.device]:
     torch.device
         Where the model is.
 
+    Raises
+    ------
+    TypeError
+        If it is no live module: see :func:`.check_model`.
+
     Examples
     --------
     >>> model = nn.Sequential(nn.BatchNorm1d(3), nn.Dropout())
@@ -43,6 +49,7 @@ def evaluation(model: nn.Module, device: Any = None) -> Iterator[torch.device]:
     >>> model.training, model[0].training, model[1].training
     (True, False, True)
     """
+    check_model(model)
     training = {module: module.training for module in model.modules()}
     tensor = next((t for ts in (model.parameters(), model.buffers()) for t in ts), None)
     # what is on meta is loaded as it runs, or nothing runs

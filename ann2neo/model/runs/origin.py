@@ -38,6 +38,8 @@ def origin(model: nn.Module, selection: Selection, more: Mapping[str, Any] | Non
     ------
     ValueError
         If JSON cannot hold one of them.
+    TypeError
+        If the model is no live module.
 
     Examples
     --------

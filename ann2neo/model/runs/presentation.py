@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ..hooks.hooks import Hooks
 from .batches import Batch, batches, number_of_stimuli
-from .states import reset_states
+from .states import resets_of
 
 
 def show(
@@ -65,10 +65,13 @@ def show(
     """
     by_mask = hooks.selection.time_dim is not None
     bar = tqdm(total=number_of_stimuli(stimuli), desc=progress, unit=" stimuli", disable=not progress)
+    resets = resets_of(model)
     with hooks, bar:
         for i, batch in enumerate(batches(stimuli, batch_size, model, lengths=lengths, mask=by_mask)):
             if i >= n_done:
                 before = hooks.n_stimuli
+                for reset in resets:
+                    reset()
                 _present(model, hooks, batch, device)
                 if after is not None:
                     after(batch, slice(before, hooks.n_stimuli))
@@ -77,7 +80,6 @@ def show(
 
 def _present(model: nn.Module, hooks: Hooks, batch: Batch, device: torch.device) -> None:
     """Show one batch, and check that the layers saw its stimuli."""
-    reset_states(model)
     if batch.shown is not None:
         hooks.announce(batch.shown)
     in_any_order = hooks.selection.has_steps_first and batch.n_stimuli is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,15 +22,24 @@ OF_MODULES = frozenset(vars(nn.Module()))
 """Attributes that every module has."""
 
 
-def reset_states(model: nn.Module) -> None:
-    """Reset what the modules of spikingjelly and snnTorch hold, as these libraries do it.
+def resets_of(model: nn.Module) -> list[Callable[[], Any]]:
+    """Return what resets the modules of spikingjelly and snnTorch in a model: these libraries' own methods.
 
     Modules of other libraries are left as they are. Those of norse hold nothing, their states are arguments.
     """
-    for module in model.modules():
-        for kind, method in RESETS.items():
-            if is_of(module, kind) and callable(getattr(module, method, None)):
-                getattr(module, method)()
+    found = [
+        getattr(module, method, None)
+        for module in model.modules()
+        for kind, method in RESETS.items()
+        if is_of(module, kind)
+    ]
+    return [reset for reset in found if callable(reset)]
+
+
+def reset_states(model: nn.Module) -> None:
+    """Reset what the modules of spikingjelly and snnTorch hold: see :func:`resets_of`."""
+    for reset in resets_of(model):
+        reset()
 
 
 @contextmanager
@@ -87,11 +96,13 @@ def _copy(value: Any, copies: dict[int, Any]) -> Any:
         is_weight = isinstance(value, nn.Parameter) or is_lazy(value) or is_quantized
         copies[id(value)] = value if is_weight else value.detach().clone()
     elif type(value) is list and not any(isinstance(each, nn.Parameter) for each in value):
-        copies[id(value)] = copied = []
-        copied.extend(_copy(each, copies) for each in value)
+        as_list: list[Any] = []
+        copies[id(value)] = as_list  # before it is filled: it may hold itself
+        as_list.extend(_copy(each, copies) for each in value)
     elif type(value) is dict:
-        copies[id(value)] = copied = {}
-        copied.update({key: _copy(each, copies) for key, each in value.items()})
+        as_dict: dict[Any, Any] = {}
+        copies[id(value)] = as_dict
+        as_dict.update({key: _copy(each, copies) for key, each in value.items()})
     elif isinstance(value, tuple) and any(_may_be_state(each) for each in value):
         parts = [_copy(each, copies) for each in value]
         copies[id(value)] = type(value)._make(parts) if hasattr(value, "_make") else tuple(parts)

@@ -57,7 +57,7 @@ class Flow(TorchDispatchMode):
     supports_higher_order_operators = True
 
     def __init__(self, stimuli: torch.Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._alive: list[Any] = [stimuli]  # so that no memory is used again
         self._n_written: dict[int, int] = {}
         self._steps: list[Step] = []

@@ -213,4 +213,4 @@ def _add_to_bias(module: nn.Module, change: torch.Tensor) -> None:
     assert isinstance(bias, torch.Tensor)
     bias += change.to(bias)
     if is_masked:  # what the next pass would make of it
-        module.bias = bias * module.bias_mask
+        module.bias = bias * module.get_buffer("bias_mask")
