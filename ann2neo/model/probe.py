@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -138,6 +139,42 @@ class Probe:
     def __exit__(self, *exception: object) -> None:
         self._hooks.__exit__(*exception)
 
+    def stimulus(self) -> AbstractContextManager[None]:
+        """Take all forward passes in a block for steps of the same stimuli.
+
+        For loops around the model: over the steps of a network of spiking neurons, over the tokens of a text
+        that is generated, over the steps of a diffusion. Each pass shows the same stimuli, in the same
+        order. Without ``time_dim`` a pass is one bin of each stimulus; with it, each step in the pass is. In
+        a text that grows from pass to pass only the new steps count; with a cache, each token counts once.
+        A text that has ended goes on with padding until the longest ends, and these steps count.
+
+        What layers give is kept until the block ends, with 4 bytes a unit, stimulus and step. The state of
+        the neurons is yours: reset it before each block. If an exception leaves the block, its stimuli are
+        not recorded. Annotate them after the block.
+
+        Returns
+        -------
+        context manager
+
+        Raises
+        ------
+        RuntimeError
+            If the probe is off, or within such a block already.
+        ValueError
+            In the block: if the number of stimuli changes, or a sequence is longer than in the pass before
+            but does not begin with it, as where beams change places.
+
+        Examples
+        --------
+        >>> relu, steps = nn.ReLU(), torch.tensor([[[1.0]], [[-1.0]], [[1.0]]])
+        >>> with Probe(relu) as probe, probe.stimulus():
+        ...     for step in steps:
+        ...         _ = relu(step)
+        >>> probe.n_stimuli, probe.recording.raster("ReLU").astype(int)
+        (1, array([[1, 0, 1]]))
+        """
+        return self._hooks.stimulus()
+
     @property
     def n_stimuli(self) -> int:
         """Number of stimuli recorded so far."""
@@ -173,9 +210,12 @@ class Probe:
         Raises
         ------
         ValueError
-            If there was no forward pass, they are not one per stimulus of it, or the probe keeps no spikes.
+            If there was no forward pass, they are not one per stimulus of it, the probe keeps no spikes, or
+            the block of :meth:`stimulus` is not over.
         """
         self._check_keeps()
+        if self._hooks.is_in_block:
+            raise ValueError("the stimuli of this block are not complete: annotate them after the block")
         self._keeper.annotate({"labels": labels, "ids": ids, **array_annotations})
 
     @property

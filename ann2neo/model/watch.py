@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,7 +82,7 @@ class Watch:
         self._hooks = Hooks(model, selection, pushing.take, pushing.keep)
         self._n_passes = 0
         self._while_on = ExitStack()
-        self._is_over = False
+        self._is_over = self._is_in_block = False
 
     def __enter__(self) -> Watch:
         self.resume()
@@ -102,6 +102,23 @@ class Watch:
             bool (n_stimuli, n_steps).
         """
         self._hooks.announce(shown_steps(lengths, mask))
+
+    @contextmanager
+    def stimulus(self) -> Iterator[None]:
+        """Take all forward passes in a block for steps of the same stimuli: see :meth:`Probe.stimulus`.
+
+        With ``every``, a block counts as one pass.
+        """
+        if self._is_in_block:
+            raise RuntimeError("this is within the block of a stimulus already: leave that one first")
+        self._is_in_block = True
+        try:
+            with self._hooks.stimulus() if self._hooks.is_on else nullcontext():
+                yield
+        finally:
+            self._is_in_block = False
+        if self._every > 1:
+            self._pass_is_done()
 
     def resume(self) -> None:
         """Look at the model's passes from now on."""
@@ -142,8 +159,9 @@ class Watch:
 
     @_uncompiled
     def _pass_is_done(self, *_: Any) -> None:
-        self._n_passes += 1
-        self.resume()
+        if not self._is_in_block:
+            self._n_passes += 1
+            self.resume()
 
 
 class Clock:

@@ -71,7 +71,6 @@ NAMED_BY_FUNCTION = "item 1: a module of its own that calls an activation is the
 BY_HAND = "item 1: an activation written by hand is recorded as its inner factor"
 STOPS = "item 8: a glob stops at the first layer that is not batch-first"
 EMPTY_LIST = "item 8: a glob stops at an empty ModuleList"
-POOLER = "item 6: the pooler has no steps"
 UNLIKE = {"default": NAMED_BY_FUNCTION, "inventory": NAMED_BY_FUNCTION}
 
 
@@ -113,7 +112,7 @@ def llama():
     "encoder.layer.*.intermediate_act_fn",
     "pooler.activation",
     time_dim=1,
-    pending={**UNLIKE, "time": POOLER, "glob": STOPS},
+    pending={**UNLIKE, "time": NAMED_BY_FUNCTION, "glob": STOPS},
 )
 def bert():
     from transformers import BertConfig, BertModel
@@ -153,7 +152,7 @@ def clip_texts():
     "layers.*.mlp.activation_fn",
     "pooler.activation",
     time_dim=1,
-    pending={**UNLIKE, "time": POOLER},
+    pending={**UNLIKE, "time": NAMED_BY_FUNCTION},
 )
 def vit():
     from transformers import ViTConfig, ViTModel

@@ -56,7 +56,6 @@ def test_record_leaves_padding_out(llama, texts):
     np.testing.assert_array_equal(recording.stimuli.onsets, np.cumsum(lengths) - lengths)
 
 
-@to_come("item 5: a probe does not read the mask")
 def test_a_probe_leaves_padding_out(llama, texts):
     with ann2neo.Probe(llama, ACTIVATIONS, time_dim=1) as probe, torch.no_grad():
         for batch, _ in cut(texts, BATCH_SIZE):
@@ -64,7 +63,6 @@ def test_a_probe_leaves_padding_out(llama, texts):
     check(probe.recording, of_real_tokens(llama, texts))
 
 
-@to_come("item 5: a probe does not read the mask")
 def test_a_mask_given_by_position_is_read(llama, texts):
     with ann2neo.Probe(llama, ACTIVATIONS, time_dim=1) as probe, torch.no_grad():
         for batch, _ in cut(texts, BATCH_SIZE):
@@ -72,7 +70,6 @@ def test_a_mask_given_by_position_is_read(llama, texts):
     check(probe.recording, of_real_tokens(llama, texts))
 
 
-@to_come("item 5: watch does not read the mask")
 def test_a_monitor_that_watches_counts_as_one_that_observes(llama, texts):
     watching, observing = (ann2neo.Monitor(layers=ACTIVATIONS, time_dim=1, window=5) for _ in range(2))
     with watching.watch(llama), torch.no_grad():
@@ -84,7 +81,6 @@ def test_a_monitor_that_watches_counts_as_one_that_observes(llama, texts):
     assert watching.table.n_bins.unique().tolist() == [n_tokens]
 
 
-@to_come("item 5: padding counts as activity without a word")
 def test_without_time_padding_is_warned_of(llama, texts):
     with pytest.warns(UserWarning, match="padding"):
         ann2neo.record(llama, texts, ACTIVATIONS, batch_size=BATCH_SIZE)
@@ -93,7 +89,6 @@ def test_without_time_padding_is_warned_of(llama, texts):
 # -- what is time ------------------------------------------------------------------------------------
 
 
-@to_come("item 6: the pooler has no steps")
 def test_a_pooler_is_left_out_where_tokens_are_bins():
     torch.manual_seed(0)
     with quiet():
@@ -105,7 +100,6 @@ def test_a_pooler_is_left_out_where_tokens_are_bins():
     assert any("pooler.activation" in each for each in warned)
 
 
-@to_come("item 6: channels of a Mamba block are taken for time")
 def test_channels_that_would_be_time_are_refused():
     torch.manual_seed(0)
     with quiet():
@@ -121,7 +115,6 @@ def test_channels_that_would_be_time_are_refused():
 
 
 @pytest.mark.parametrize("use_cache", [True, False], ids=["cached", "growing"])
-@to_come("item 4: passes of one text are taken for new texts", AttributeError)
 def test_generation_takes_each_token_once(use_cache):
     torch.manual_seed(0)
     with quiet():

@@ -1,13 +1,47 @@
-"""What a call of the model tells of its stimuli."""
+"""What a call of the model tells of its stimuli: how many there are, their steps, and their padding."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn.utils.rnn import PackedSequence
+
+_OF_ENCODER = re.compile(r"(encdec|encoder_att|cross)[^.]*\.(.*\.)?(k|v|k_proj|v_proj|key|value)$", re.I)
+"""Layers in a decoder that compute keys and values of the encoder's steps."""
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Sequences among the arguments of a call.
+
+    Parameters
+    ----------
+    tokens : torch.Tensor, optional
+        Integers (n_stimuli, n_steps).
+    mask : torch.Tensor, optional
+        (n_stimuli, n_steps), 0 where a step is padding.
+    """
+
+    tokens: torch.Tensor | None = None
+    mask: torch.Tensor | None = None
+
+    @property
+    def n_steps(self) -> int | None:
+        """Steps of each stimulus, or None where the call does not tell."""
+        given = self.tokens if self.mask is None else self.mask
+        return None if given is None else int(given.shape[1])
+
+    @property
+    def has_padding(self) -> bool:
+        """Whether a step is padding."""
+        return self.mask is not None and not bool(self.mask.bool().all())
 
 
 @dataclass(frozen=True)
@@ -20,20 +54,25 @@ class Call:
         The first tensor among its arguments.
     n_stimuli : frozenset of int
         How many stimuli there may be; empty where the arguments do not tell.
+    sides : dict of str to Sequences
+        The sequences of ``"encoder"`` and ``"decoder"``; of other models those of ``""``.
 
     Examples
     --------
-    >>> sorted(Call.read((torch.zeros(5, 3),), {"state": None}).n_stimuli)
+    >>> sorted(Call.read(nn.Linear(3, 1), (torch.zeros(5, 3),), {"state": None}).n_stimuli)
     [5]
-    >>> sorted(Call.read(([torch.zeros(3, 8, 8), torch.zeros(3, 8, 8)],), {}).n_stimuli)
+    >>> sorted(Call.read(nn.ReLU(), ([torch.zeros(3, 8, 8), torch.zeros(3, 8, 8)],), {}).n_stimuli)
     [2, 3]
     """
 
     given: torch.Tensor | None = None
     n_stimuli: frozenset[int] = frozenset()
+    sides: Mapping[str, Sequences] = field(default_factory=lambda: {"": Sequences()})
 
     @classmethod
-    def read(cls, args: tuple[Any, ...], kwargs: Mapping[str, Any], steps_first: bool = False) -> Call:
+    def read(
+        cls, model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], steps_first: bool = False
+    ) -> Call:
         """Read the arguments of a call; with ``steps_first`` their second dimension may be the stimuli."""
         arguments = (*args, *kwargs.values())
         tensors = list(_tensors(arguments))
@@ -45,7 +84,56 @@ class Call:
             else:
                 numbers.update(each.shape[: 2 if steps_first else 1])
         given = next((each for each in tensors if isinstance(each, torch.Tensor)), None)
-        return cls(given, frozenset(numbers))
+        named = _by_name(model, args, kwargs)
+        return cls(given, frozenset(numbers), _sides(model, named, steps_first))
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether the model encodes one sequence and decodes another."""
+        return "decoder" in self.sides
+
+    @property
+    def has_padding(self) -> bool:
+        """Whether a step of the stimuli is padding."""
+        return any(side.has_padding for side in self.sides.values())
+
+    @property
+    def sequence(self) -> torch.Tensor | None:
+        """What grows where a text is generated: the tokens, of the decoder if there is one."""
+        side = self.sides["decoder" if self.has_decoder else ""]
+        return side.tokens if side.tokens is not None or self.has_decoder else self.given
+
+    def side_of(self, layer: str) -> str | None:
+        """Return which sequences a layer sees, by its name, or None where that does not tell."""
+        if not self.has_decoder:
+            return ""
+        if _OF_ENCODER.search(layer):
+            return "encoder"
+        # other parts of a decoder's attention to the encoder have the decoder's steps
+        sides = (side for part in layer.split(".") for side in ("decoder", "encoder") if side in part.lower())
+        return next(sides, None)
+
+    def sequences_of(self, layer: str, n_steps: int) -> Sequences:
+        """Return the sequences that a layer of so many steps sees.
+
+        Raises
+        ------
+        ValueError
+            If they may be the encoder's or the decoder's, of which one has padding.
+        """
+        side = self.side_of(layer)
+        if side is not None:
+            return self.sides[side]
+        if not self.has_padding:
+            return Sequences()
+        fitting = [each for each in self.sides.values() if each.n_steps in (n_steps, None)]
+        if len(fitting) == 1:
+            return fitting[0]
+        raise ValueError(
+            f"layer {layer!r} gives {n_steps} steps. Its name does not say whether they are the encoder's or "
+            "the decoder's, so it is not known which of them are padding. Give lengths=, or announce(mask=) "
+            "in a loop of your own, or choose other layers"
+        )
 
 
 def check_number(n_recorded: int, may_be: frozenset[int]) -> None:
@@ -64,6 +152,70 @@ def check_number(n_recorded: int, may_be: frozenset[int]) -> None:
             "(x[None]), record layers whose first dimension is the stimuli, or name the dimension that is "
             "time as time_dim="
         )
+
+
+def parameter_names(model: nn.Module) -> tuple[str, ...]:
+    """Return the names of the arguments that a model takes by position.
+
+    Examples
+    --------
+    >>> parameter_names(nn.Linear(2, 3)), parameter_names(nn.GRU(2, 3))
+    (('input',), ('input', 'hx'))
+    """
+    forward = model.forward
+    # the function, which is the same for all models of a class, and keeps none of them alive
+    is_method = inspect.ismethod(forward)
+    names = _positions(forward.__func__ if is_method else forward)  # type: ignore[attr-defined]
+    return names[is_method:]
+
+
+@lru_cache(64)
+def _positions(function: Callable[..., Any]) -> tuple[str, ...]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return ()
+    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(each.name for each in parameters if each.kind in by_position)
+
+
+def _by_name(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments by name, and those that are in a mapping among them."""
+    named = dict(zip(parameter_names(model), args, strict=False)) | dict(kwargs)
+    for each in (*args, *kwargs.values()):
+        if isinstance(each, Mapping):
+            named.update({name: value for name, value in each.items() if isinstance(name, str)})
+    return named
+
+
+def _sides(model: nn.Module, named: Mapping[str, Any], steps_first: bool) -> dict[str, Sequences]:
+    of_decoder = {n.removeprefix("decoder_"): v for n, v in named.items() if n.startswith("decoder_")}
+    has_decoder = getattr(getattr(model, "config", None), "is_encoder_decoder", False) is True
+    if not has_decoder and not any(isinstance(value, torch.Tensor) for value in of_decoder.values()):
+        return {"": _sequences(named, steps_first)}
+    rest = {name: value for name, value in named.items() if not name.startswith("decoder_")}
+    return {"encoder": _sequences(rest, steps_first), "decoder": _sequences(of_decoder, steps_first)}
+
+
+def _sequences(named: Mapping[str, Any], steps_first: bool) -> Sequences:
+    tokens = None if steps_first else _tokens(named)
+    mask = named.get("attention_mask")
+    if not isinstance(mask, torch.Tensor):
+        return Sequences(tokens)
+    embedded = named.get("inputs_embeds") if tokens is None else tokens
+    if mask.ndim == 2 and isinstance(embedded, torch.Tensor) and mask.shape[1] > embedded.shape[1]:
+        mask = mask[:, -embedded.shape[1] :]  # the steps before are in a cache
+    return Sequences(tokens, mask)
+
+
+def _tokens(named: Mapping[str, Any]) -> torch.Tensor | None:
+    """Return the first argument if it is integers (n_stimuli, n_steps); ``input_ids`` are it by name."""
+    others = (value for name, value in named.items() if "mask" not in name and value is not None)
+    found = named.get("input_ids", next((each for each in others if isinstance(each, torch.Tensor)), None))
+    if not isinstance(found, torch.Tensor) or found.ndim != 2:
+        return None
+    is_integer = not found.is_floating_point() and not found.is_complex() and found.dtype != torch.bool
+    return found if is_integer else None
 
 
 def _tensors(arguments: Sequence[Any]) -> Iterator[torch.Tensor | PackedSequence]:

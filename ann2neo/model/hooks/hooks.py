@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,14 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ...recording.by_layer import check_keys
 from ...recording.units import Layer
+from .agreement import Fired, left_out, shown_in
+from .block import Block, Repeats
 from .call import Call, check_number
+from .first_look import FirstLook
 from .functions import ACTIVATIONS, FunctionCalls, is_activation, name_of
 from .names import gives_spikes, model_names, module_paths, unwrapped, what_there_is
 from .selection import Selection, TimeDim
-from .steps import into_bins
+from .steps import counted, into_bins
 
 
 def tensor_of(output: Any, layer: str) -> torch.Tensor | PackedSequence:
@@ -131,6 +135,10 @@ class Hooks:
         self._shown: torch.Tensor | None = None
         self._may_be: frozenset[int] = frozenset()
         self._complete_passes = 0
+        self._left_out: set[str] = set()
+        self._films: dict[str, str] = {}
+        self._block: Block | None = None
+        self._repeats, self._to_warn_of = Repeats(), {"repeats", "padding"}
         self._forget_pass()
 
     def _check_script(self) -> None:
@@ -203,17 +211,65 @@ class Hooks:
         """Say how many stimuli there may be in the next forward pass, where its arguments need not tell."""
         self._may_be = may_be
 
+    @property
+    def is_on(self) -> bool:
+        """Whether the model has these hooks."""
+        return self._is_on
+
+    @property
+    def is_in_block(self) -> bool:
+        """Whether the passes are steps of the same stimuli."""
+        return self._block is not None
+
+    @contextmanager
+    def stimulus(self) -> Iterator[None]:
+        """Take all passes within for steps of the same stimuli."""
+        if not self._is_on:
+            raise RuntimeError("the probe is off: enter it first, and then the block of a stimulus")
+        if self._block is not None:
+            raise RuntimeError("this is within the block of a stimulus already: leave that one first")
+        before, self._block = self._complete_passes, Block()
+        try:
+            yield
+            self._complete_block(self._block, before)
+        except BaseException:
+            self._complete_passes = before
+            raise
+        finally:
+            self._block = None
+
+    def _complete_block(self, block: Block, before: int) -> None:
+        if block.has_failed:
+            self._complete_passes = before
+            warnings.warn(
+                "a forward pass in the block of a stimulus failed, so its stimuli are not recorded",
+                stacklevel=4,
+            )
+        elif len(n_steps := block.n_steps):
+            n_before = self.n_stimuli
+            taken = {
+                layer: self.on_layer(layer, activation, n_steps, n_before)
+                for layer, activation in block.layers()
+            }
+            self.on_pass(taken, n_steps, None)
+            self.n_stimuli += len(n_steps)
+
     # -- a forward pass ------------------------------------------------------------------------------
 
     def _forget_pass(self) -> None:
         if not self._complete_passes:  # nothing is left of a first pass that failed
             self.layers.clear()
             self._names.clear()
+            self._left_out.clear()
+            self._films.clear()
         self._results: dict[Layer, Any] = {}
         self._n_firings: dict[str, int] = {}
         self._called: dict[str, tuple[tuple[str, ...], list[torch.Tensor]]] = {}
         self._skipped: dict[str, tuple[int, ...]] = {}
         self._path: list[tuple[nn.Module, str | None, bool]] = []
+        self._held: list[Fired] = []
+        self._look: FirstLook | None = None
+        self._n_shown_before = 0
         self._n_steps: np.ndarray | None = None
         self._batch: tuple[int, ...] | None = None
         self._call = Call()
@@ -228,7 +284,11 @@ class Hooks:
         self._forget_pass()
         self._in_pass = True
         self._pass.callback(self._forget_pass)
-        self._call = Call.read(args, kwargs, self._has_steps_first)
+        self._call = Call.read(self.model, args, kwargs, self._has_steps_first)
+        if self._block is not None:
+            self._n_shown_before = self._block.begin(self._call if self.selection.has_steps else None)
+        if not self._complete_passes:
+            self._look_at_modules(args)
         given = self._call.given
         self._batch = None if given is None else tuple(given.shape[:2])
         if self._watches_functions:
@@ -242,16 +302,113 @@ class Hooks:
         if model is not self.model or not self._in_pass:
             return
         self._is_busy = True
-        for name, (modules, outputs) in self._called.items():
-            self._receive(name, modules, torch.stack(outputs, 1), 1)
+        fired = [Fired(name, *called, 1, True) for name, called in self._called_in_steps()]
+        if self._holds:
+            fired = self._with_stimuli(self._held + fired)
+        for each in fired:
+            self._receive(each)
         self._check_what_fired()
         assert self._n_steps is not None
         check_number(len(self._n_steps), self._may_be or self._call.n_stimuli)
+        self._warn_of_doubts()
         if len(self._n_steps):
             self._complete_passes += 1
-            self.on_pass(self._results, self._n_steps, output)
-            self.n_stimuli += len(self._n_steps)
+            if self._block is not None:
+                self._block.add(self._results, self._n_steps)
+            else:
+                self.on_pass(self._results, self._n_steps, output)
+                self.n_stimuli += len(self._n_steps)
         self._shown, self._may_be = None, frozenset()
+
+    def _called_in_steps(self) -> Iterator[tuple[str, tuple[tuple[str, ...], torch.Tensor]]]:
+        for name, (modules, outputs) in self._called.items():
+            shapes = list(dict.fromkeys(tuple(each.shape) for each in outputs))
+            if len(shapes) > 1:
+                raise ValueError(
+                    f"layer {name!r} gives shapes {shapes[0]} and {shapes[1]} in two calls of one forward "
+                    "pass, so its calls are not steps of the same units: choose other layers, or give "
+                    "time_dim= as a dict that has 'calls' only for layers of which each call is a step"
+                )
+            yield name, (modules, torch.stack(outputs, 1))
+
+    def _warn_of_doubts(self) -> None:
+        """Warn, once, of padding that counts and of a batch that is shown again and again."""
+        if "padding" in self._to_warn_of and self.selection.time_dim is None and self._call.has_padding:
+            self._to_warn_of.remove("padding")
+            warnings.warn(
+                "the attention_mask marks some steps as padding, but their activations count as activity: a "
+                "stimulus is one bin, and its steps are units. Give time_dim= (1, if the layers give "
+                "(stimuli, steps, units)): then each step is a bin, and padding is left out",
+                stacklevel=2,
+            )
+        # stimuli that are shown by record or summarize are no loop
+        is_loop = self._block is None and not self._may_be
+        if "repeats" in self._to_warn_of and is_loop and self._repeats.are_seen(self.model, self._call.given):
+            self._to_warn_of.remove("repeats")
+            warnings.warn(
+                "the same batch was shown three times in a row, and each time its stimuli count as new ones. "
+                "If these passes are steps of the same stimuli, put them in a block, "
+                "'with probe.stimulus():'. Then each pass is a step",
+                stacklevel=2,
+            )
+
+    # -- the first pass ------------------------------------------------------------------------------
+
+    @property
+    def _holds(self) -> bool:
+        """Whether what fires waits for the end of the pass, which shows what the steps of the stimuli are."""
+        return not self._complete_passes and self.selection.time_dim is not None
+
+    def _look_at_modules(self, args: tuple[Any, ...]) -> None:
+        self._look = first_look = FirstLook(self._call, looks_for_films=self.selection.time_dim is not None)
+
+        first_look.before(type(self.model).__name__, self.model, args)
+
+        def before(path: str) -> Callable[..., None]:
+            def hook(module: nn.Module, args: Any) -> None:
+                was_busy, self._is_busy = self._is_busy, True
+                first_look.before(path, module, args)
+                self._is_busy = was_busy
+
+            return hook
+
+        def after(module: nn.Module, args: Any, output: Any) -> None:
+            first_look.after(output)
+
+        for path, module in first_look.modules(self.model).items():
+            self._pass.callback(module.register_forward_pre_hook(before(path)).remove)
+            self._pass.callback(module.register_forward_hook(after).remove)
+
+    def _with_stimuli(self, fired: list[Fired]) -> list[Fired]:
+        """Return what has the steps of the stimuli; warn of the rest, which is left out from now on."""
+        assert self._look is not None
+        self._films = self._look.films(fired)
+        fired = [self._unflattened(each) for each in fired]
+        may_be = self._may_be or self._call.n_stimuli
+        out = left_out(fired, self.selection, self._call, self._shown, may_be)
+        if out:
+            self._left_out = set(out)
+            warnings.warn(
+                f"not recorded, because they have other steps than the stimuli: {out}. Record them "
+                "separately, or give time_dim= as a dict by layer",
+                stacklevel=2,
+            )
+        return [each for each in fired if each.name not in out]
+
+    def _unflattened(self, fired: Fired) -> Fired:
+        """Return frames (n_stimuli · n_steps, ...) as (n_stimuli, n_steps, ...)."""
+        order = self._films.get(fired.name)
+        if order is None or self._call.given is None or isinstance(fired.output, PackedSequence):
+            return fired
+        n_stimuli, n_steps = self._call.given.shape[:2]
+        if len(fired.output) != n_stimuli * n_steps:
+            raise ValueError(
+                f"layer {fired.name!r} gives {len(fired.output)} frames for {n_stimuli} stimuli of {n_steps} "
+                "steps, but in the first pass it gave one for each step: choose other layers"
+            )
+        if order == "stimuli":
+            return replace(fired, output=fired.output.unflatten(0, (n_stimuli, n_steps)))
+        return replace(fired, output=fired.output.unflatten(0, (n_steps, n_stimuli)).transpose(0, 1))
 
     # -- modules -------------------------------------------------------------------------------------
 
@@ -344,6 +501,8 @@ class Hooks:
     # -- what fires ----------------------------------------------------------------------------------
 
     def _fire(self, name: str, modules: tuple[str, ...], output: Any, time_dim: TimeDim) -> None:
+        if name in self._left_out:
+            return
         self._is_busy = True
         found = tensor_of(output, name)
         if time_dim == "calls":
@@ -353,20 +512,24 @@ class Hooks:
                     "give no time_dim for it"
                 )
             self._called.setdefault(name, (modules, []))[1].append(found.clone())
+        elif self._holds:
+            self._held.append(Fired(name, modules, _copied(found), time_dim))
         else:
-            self._receive(name, modules, found, time_dim)
+            self._receive(self._unflattened(Fired(name, modules, found, time_dim)))
         self._is_busy = False
 
-    def _receive(
-        self, name: str, modules: tuple[str, ...], output: torch.Tensor | PackedSequence, time_dim: int | None
-    ) -> None:
-        activation, n_steps = into_bins(name, output, time_dim, self._shown)
+    def _receive(self, fired: Fired) -> None:
+        name, modules = fired.name, fired.modules
+        shown = shown_in(fired, self._call, self._shown, self._n_shown_before)
+        activation, n_steps = into_bins(
+            name, fired.output, fired.time_dim, shown, may_be_empty=self._block is not None
+        )
         if self._n_steps is None:
             self._n_steps = n_steps
         elif not np.array_equal(self._n_steps, n_steps):
             raise ValueError(
-                f"layer {name!r} gives {_counted(n_steps)}, in an activation of shape "
-                f"{tuple(activation.shape)}, but another layer gave {_counted(self._n_steps)} in the same "
+                f"layer {name!r} gives {counted(n_steps)}, in an activation of shape "
+                f"{tuple(activation.shape)}, but another layer gave {counted(self._n_steps)} in the same "
                 "pass. The first dimension, apart from time_dim=, must be the batch. Give time_dim= as a "
                 "dict by layer, or record layers with other steps separately"
             )
@@ -385,7 +548,10 @@ class Hooks:
                 f"layer {name!r} gives an activation of shape {shape}, but it was {layer.shape} before: "
                 "show stimuli of one size (resize or crop them)"
             )
-        self._results[layer] = self.on_layer(layer, activation, n_steps, self.n_stimuli)
+        if self._block is not None:
+            self._results[layer] = activation.clone()  # the next module may overwrite it
+        else:
+            self._results[layer] = self.on_layer(layer, activation, n_steps, self.n_stimuli)
 
     def _check_what_fired(self) -> None:
         way_out = (
@@ -432,9 +598,11 @@ def _is_compiled(module: nn.Module) -> bool:
     return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
 
 
-def _counted(n_steps: np.ndarray) -> str:
-    lengths = np.unique(n_steps).tolist()
-    return f"{len(n_steps)} stimuli of {' to '.join(map(str, lengths[:: max(1, len(lengths) - 1)]))} steps"
+def _copied(output: torch.Tensor | PackedSequence) -> torch.Tensor | PackedSequence:
+    """Copy what the next module may overwrite."""
+    if isinstance(output, PackedSequence):
+        return output._replace(data=output.data.clone())
+    return output.clone()
 
 
 def _check_is_packed(layer: str, module: nn.RNNBase, output: Any) -> None:

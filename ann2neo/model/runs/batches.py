@@ -159,9 +159,7 @@ def check_order(stimuli: Any, told: Iterable[str]) -> None:
 _RANDOM = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 
 
-def batches(
-    stimuli: Any, batch_size: int, model: nn.Module, *, lengths: Any = None, mask: bool = False
-) -> Iterator[Batch]:
+def batches(stimuli: Any, batch_size: int, model: nn.Module, *, lengths: Any = None) -> Iterator[Batch]:
     """Yield batches of stimuli.
 
     Parameters
@@ -174,8 +172,6 @@ def batches(
         NumPy's floats are given its precision.
     lengths : array, optional
         int (n_stimuli,), steps of each stimulus that are not padding.
-    mask : bool
-        Take these from an ``attention_mask`` among the arguments.
 
     Raises
     ------
@@ -196,7 +192,7 @@ def batches(
         stimuli = Arranged(stimuli, 0)
     raw_batches = _raw_batches(stimuli, batch_size)
     for raw in raw_batches:
-        batch = _by_name(raw, mask) if isinstance(raw, Mapping) else _in_order(raw, model)
+        batch = _by_name(raw) if isinstance(raw, Mapping) else _in_order(raw, model)
         batch = replace(batch, n_stimuli=_number_in(raw_batches, batch))
         if not len(batch):
             continue
@@ -216,11 +212,11 @@ def batches(
         raise ValueError(f"{len(lengths)} lengths for {n_before} stimuli: give one for each")
 
 
-def _by_name(given: Mapping[str, Any], mask: bool) -> Batch:
+def _by_name(given: Mapping[str, Any]) -> Batch:
     inputs = {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in given.items()}
     labels = inputs.pop("labels", None)
     _first_tensor(inputs)  # raises if there is none
-    return Batch(inputs, labels, inputs.get("attention_mask") if mask else None)
+    return Batch(inputs, labels)
 
 
 def _in_order(given: Any, model: nn.Module) -> Batch:

@@ -62,10 +62,9 @@ def show(
     3 slice(0, 3, None)
     2 slice(3, 5, None)
     """
-    by_mask = hooks.selection.time_dim is not None
     bar = tqdm(total=number_of_stimuli(stimuli), desc=progress, unit=" stimuli", disable=not progress)
     with hooks, bar:
-        for i, batch in enumerate(batches(stimuli, batch_size, model, lengths=lengths, mask=by_mask)):
+        for i, batch in enumerate(batches(stimuli, batch_size, model, lengths=lengths)):
             if i >= n_done:
                 before = hooks.n_stimuli
                 _present(model, hooks, batch, device)
