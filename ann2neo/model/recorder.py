@@ -14,7 +14,8 @@ from ..recording.recording import Recording
 from .hooks.hooks import Hooks
 from .hooks.selection import Selection, TimeDim
 from .runs.arrangement import arranged
-from .runs.batches import Batch, check_order, number_of_stimuli
+from .runs.batch import Batch
+from .runs.batches import check_order, number_of_stimuli
 from .runs.calibration import calibrated
 from .runs.evaluation import evaluation
 from .runs.origin import origin, parameters_sha256
@@ -162,6 +163,14 @@ def record(
         )
         hooks = Hooks(model, selection, keeper.take, keeper.keep)
 
+        def check_labels(batch: Batch) -> None:
+            shape = () if batch.labels is None else as_array(batch.labels).shape
+            if len(shape) > 1:
+                raise ValueError(
+                    f"labels in a batch have shape {shape}, but there is one for each stimulus: let the "
+                    "loader give x alone, or (x, labels) with labels of shape (n_stimuli,)"
+                )
+
         def annotate(batch: Batch, shown: slice) -> None:
             of_batch = {name: values[shown] for name, values in told.items()}
             keeper.annotate({"labels": batch.labels, **of_batch})
@@ -173,6 +182,7 @@ def record(
                 stimuli,
                 where,
                 batch_size=batch_size,
+                before=check_labels,
                 after=annotate,
                 lengths=lengths,
                 progress="recording" if progress else "",

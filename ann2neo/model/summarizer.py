@@ -12,7 +12,8 @@ from ..summary.summary import Summary
 from .hooks.hooks import Hooks
 from .hooks.selection import Selection, TimeDim
 from .runs.arrangement import arranged
-from .runs.batches import Batch, number_of_stimuli
+from .runs.batch import Batch
+from .runs.batches import number_of_stimuli
 from .runs.calibration import calibrated
 from .runs.evaluation import evaluation
 from .runs.origin import origin, parameters_sha256

@@ -239,7 +239,7 @@ def test_threads_with_a_model_each_and_with_one_for_all(net):
         with torch.no_grad():
             own.append((stimuli, record(copy.deepcopy(net), stimuli)))
             for _ in range(5):
-                net(stimuli)
+                net(stimuli.clone())
 
     with shared:
         threads = [threading.Thread(target=work, args=(part,)) for part in parts]

@@ -45,7 +45,6 @@ def test_by_default_the_activations_of_nodes_are_recorded(kind):
 
 
 @pytest.mark.parametrize("kind", OF_NODES)
-@to_come("item 16: more than batch_size nodes are cut", RuntimeError, IndexError)
 def test_a_graph_is_not_cut(kind):
     network, nodes = built("torch_geometric", of_nodes, kind), graph()
     activations = capture(network, [(nodes, N_NODES)]).chosen(OF_NODES[kind])
@@ -53,7 +52,6 @@ def test_a_graph_is_not_cut(kind):
     check(recording, activations)
 
 
-@to_come("item 16: a graph is cut without a word where its edges allow it")
 def test_a_graph_whose_edges_allow_it_is_not_cut_either():
     """Nodes past the first 20 have no edges, so that a cut raises nothing."""
     network, nodes = built("torch_geometric", of_nodes, "GCN"), graph()
@@ -81,7 +79,6 @@ def test_nodes_of_batches_of_graphs_are_bins(classified):
     check(probe.recording, activations)
 
 
-@to_come("item 16: each node is taken for a stimulus")
 def test_stimuli_are_graphs(classified):
     model, shown, activations, n_nodes = classified
     with ann2neo.Probe(model, "act") as probe, torch.no_grad():
@@ -91,7 +88,6 @@ def test_stimuli_are_graphs(classified):
     np.testing.assert_array_equal(probe.recording.stimuli.onsets, np.cumsum(n_nodes) - n_nodes)
 
 
-@to_come("item 16: what is computed of each graph ends the pass")
 def test_what_is_computed_of_each_graph_is_left_out(classified):
     model, shown, activations, _ = classified
     with ann2neo.Probe(model) as probe, torch.no_grad():

@@ -79,7 +79,6 @@ def test_coordinates_of_channels_first_are_right(library, name, layer):
 
 
 @pytest.mark.parametrize("layers", [None, list(OF_IMAGES)], ids=["default", "named"])
-@to_come("item 16: lists of images are refused", TypeError)
 def test_lists_of_images_are_stimuli(layers):
     detector, batches = special.detector(), special.lists_of_images(BATCH_SIZE)
     activations = capture(detector, [(batch, len(batch)) for batch in batches]).chosen(OF_IMAGES)
@@ -92,7 +91,6 @@ def test_lists_of_images_are_stimuli(layers):
         assert any("roi_heads.box_head.relu" in each for each in warned)
 
 
-@to_come("item 16: proposals end the pass")
 def test_a_probe_leaves_proposals_out():
     detector, batches = special.detector(), special.lists_of_images(BATCH_SIZE)
     activations = capture(detector, [(batch, len(batch)) for batch in batches]).chosen(OF_IMAGES)
@@ -107,7 +105,6 @@ def test_a_probe_leaves_proposals_out():
 
 
 @pytest.mark.parametrize("named", [False, True], ids=["default", "named"])
-@to_come("item 25: frames are not known as steps", ann2neo.RecordingError)
 def test_frames_are_steps(named):
     torch.manual_seed(0)
     film, stimuli = special.Film(), torch.randn(N_STIMULI, 6, 3, 32, 32)

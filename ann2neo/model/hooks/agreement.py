@@ -131,7 +131,7 @@ def shown_in(
     if isinstance(output, PackedSequence) or dim is None or not -output.ndim <= dim < output.ndim > 1:
         return shown
     n_stimuli, n_steps = output.movedim(dim, 1).shape[:2]
-    shown = call.sequences_of(fired.name, n_steps).mask if shown is None else shown
+    shown = call.shown_in(fired.name, n_steps) if shown is None else shown
     if not n_shown_before or fired.of_calls:
         return shown
     is_new = torch.arange(n_steps, device=output.device) >= n_shown_before

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
@@ -27,10 +28,13 @@ class Sequences:
         Integers (n_stimuli, n_steps).
     mask : torch.Tensor, optional
         (n_stimuli, n_steps), 0 where a step is padding.
+    lengths : torch.Tensor, optional
+        Int (n_stimuli,), the steps that are no padding.
     """
 
     tokens: torch.Tensor | None = None
     mask: torch.Tensor | None = None
+    lengths: torch.Tensor | None = None
 
     @property
     def n_steps(self) -> int | None:
@@ -56,6 +60,8 @@ class Call:
         How many stimuli there may be; empty where the arguments do not tell.
     sides : dict of str to Sequences
         The sequences of ``"encoder"`` and ``"decoder"``; of other models those of ``""``.
+    nodes : numpy.ndarray, optional
+        int64 (n_graphs,), the nodes of each graph, if the stimuli are graphs.
 
     Examples
     --------
@@ -68,6 +74,7 @@ class Call:
     given: torch.Tensor | None = None
     n_stimuli: frozenset[int] = frozenset()
     sides: Mapping[str, Sequences] = field(default_factory=lambda: {"": Sequences()})
+    nodes: np.ndarray | None = None
 
     @classmethod
     def read(
@@ -84,7 +91,10 @@ class Call:
             else:
                 numbers.update(each.shape[: 2 if steps_first else 1])
         given = next((each for each in tensors if isinstance(each, torch.Tensor)), None)
-        named = _by_name(model, args, kwargs)
+        named = by_name(model, args, kwargs)
+        nodes = nodes_of(named)
+        if nodes is not None:
+            return cls(given, frozenset([len(nodes)]), nodes=nodes)
         return cls(given, frozenset(numbers), _sides(model, named, steps_first))
 
     @property
@@ -112,6 +122,29 @@ class Call:
         # other parts of a decoder's attention to the encoder have the decoder's steps
         sides = (side for part in layer.split(".") for side in ("decoder", "encoder") if side in part.lower())
         return next(sides, None)
+
+    def shown_in(self, layer: str, n_steps: int) -> torch.Tensor | None:
+        """Return the mask or lengths that hold for a layer of so many steps.
+
+        Raises
+        ------
+        ValueError
+            If it cannot be known which do, or lengths are of other steps than the layer's.
+        """
+        side = self.sequences_of(layer, n_steps)
+        if side.mask is not None or side.lengths is None:
+            return side.mask
+        shape = () if self.given is None else tuple(self.given.shape)
+        others = list(shape)
+        if len(side.lengths) in others:
+            others.remove(len(side.lengths))  # the stimuli
+        if n_steps not in others:
+            raise ValueError(
+                f"the model was given lengths of up to {int(side.lengths.max())} steps and an input of shape "
+                f"{shape}, but layer {layer!r} gives {n_steps} steps: give lengths= in steps of the layer, "
+                "or announce(lengths=) in a loop of your own"
+            )
+        return side.lengths
 
     def sequences_of(self, layer: str, n_steps: int) -> Sequences:
         """Return the sequences that a layer of so many steps sees.
@@ -179,13 +212,63 @@ def _positions(function: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(each.name for each in parameters if each.kind in by_position)
 
 
-def _by_name(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments by name, and those that are in a mapping among them."""
-    named = dict(zip(parameter_names(model), args, strict=False)) | dict(kwargs)
+def by_name(model: nn.Module | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments by name, and those that are in a mapping or graph among them."""
+    names = () if model is None else parameter_names(model)
+    named = dict(zip(names, args, strict=False)) | dict(kwargs)
     for each in (*args, *kwargs.values()):
         if isinstance(each, Mapping):
             named.update({name: value for name, value in each.items() if isinstance(name, str)})
+        elif is_graph(each):
+            named.update(each.to_dict())
     return named
+
+
+def is_graph(given: Any) -> bool:
+    """Tell whether something is a graph: a mapping with ``edge_index``, or as torch_geometric has them.
+
+    Examples
+    --------
+    >>> is_graph({"x": torch.zeros(3, 1), "edge_index": torch.zeros(2, 0)}), is_graph(torch.zeros(3, 1))
+    (True, False)
+    """
+    if isinstance(given, Mapping):
+        return "edge_index" in given
+    return hasattr(given, "edge_index") and hasattr(given, "to_dict")
+
+
+def nodes_of(named: Mapping[str, Any]) -> np.ndarray | None:
+    """Return the nodes of each graph, int64 (n_graphs,), or None if the arguments are no graphs.
+
+    Raises
+    ------
+    ValueError
+        If the nodes of a graph do not follow one another, or it has none.
+
+    Examples
+    --------
+    >>> of_graph = torch.tensor([0, 0, 0, 1, 1])
+    >>> nodes_of({"x": torch.zeros(5, 2), "edge_index": torch.zeros(2, 0), "batch": of_graph})
+    array([3, 2])
+    """
+    if named.get("edge_index") is None:
+        return None
+    tensors = (v for k, v in named.items() if k not in ("edge_index", "batch", "ptr"))
+    of_nodes = named.get("x", next((v for v in tensors if isinstance(v, torch.Tensor) and v.ndim), None))
+    if of_nodes is None:
+        return None
+    batch, ptr = (None if named.get(k) is None else torch.as_tensor(named[k]).cpu() for k in ("batch", "ptr"))
+    if ptr is not None:
+        nodes = ptr.diff().numpy()
+    elif batch is not None:
+        if bool((batch.diff() < 0).any()):
+            raise ValueError(f"batch={batch} is the graph of each node: sort the nodes by their graphs")
+        nodes = batch.bincount().numpy()
+    else:
+        nodes = np.array([len(of_nodes)])
+    if not nodes.all():
+        raise ValueError(f"graph {int(nodes.argmin())} of the batch has no node: leave it out")
+    return nodes.astype(np.int64)
 
 
 def _sides(model: nn.Module, named: Mapping[str, Any], steps_first: bool) -> dict[str, Sequences]:
@@ -201,11 +284,20 @@ def _sequences(named: Mapping[str, Any], steps_first: bool) -> Sequences:
     tokens = None if steps_first else _tokens(named)
     mask = named.get("attention_mask")
     if not isinstance(mask, torch.Tensor):
-        return Sequences(tokens)
+        return Sequences(tokens, None, _lengths(named))
     embedded = named.get("inputs_embeds") if tokens is None else tokens
     if mask.ndim == 2 and isinstance(embedded, torch.Tensor) and mask.shape[1] > embedded.shape[1]:
         mask = mask[:, -embedded.shape[1] :]  # the steps before are in a cache
     return Sequences(tokens, mask)
+
+
+def _lengths(named: Mapping[str, Any]) -> torch.Tensor | None:
+    """Return integers, one a stimulus, whose name says that they are lengths."""
+    found = (v for name, v in named.items() if "len" in name.lower() and isinstance(v, torch.Tensor))
+    lengths = next((v for v in found if v.ndim == 1 and not v.is_floating_point()), None)
+    given = next((v for v in named.values() if isinstance(v, torch.Tensor) and v.ndim > 1), None)
+    has_one_each = lengths is not None and given is not None and len(lengths) in given.shape[:2]
+    return lengths if has_one_each else None
 
 
 def _tokens(named: Mapping[str, Any]) -> torch.Tensor | None:

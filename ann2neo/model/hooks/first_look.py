@@ -71,7 +71,8 @@ class FirstLook:
         if not args or not isinstance(args[0], torch.Tensor):
             return
         given = args[0]
-        if given.ndim == _n_dims_unbatched(module) and self._may_be_unbatched(module):
+        is_first = self._given is not None and given.shape[:1] == self._given.shape[:1]
+        if is_first and given.ndim == _n_dims_unbatched(module) and self._may_be_unbatched(module):
             raise ValueError(
                 f"module {path!r}, a {type(module).__name__}, is given a single stimulus of shape "
                 f"{tuple(given.shape)}, so the first dimension is not the stimuli. Give a batch of one: "

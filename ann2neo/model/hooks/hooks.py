@@ -505,6 +505,9 @@ class Hooks:
             return
         self._is_busy = True
         found = tensor_of(output, name)
+        if self._call.nodes is not None and not self._is_of_nodes(name, modules, found, time_dim):
+            self._is_busy = False
+            return
         if time_dim == "calls":
             if isinstance(found, PackedSequence):
                 raise TypeError(
@@ -518,12 +521,33 @@ class Hooks:
             self._receive(self._unflattened(Fired(name, modules, found, time_dim)))
         self._is_busy = False
 
+    def _is_of_nodes(self, name: str, modules: tuple[str, ...], output: Any, time_dim: TimeDim) -> bool:
+        """Tell whether a layer gives one activation for each node of the graphs, which are the stimuli."""
+        assert self._call.nodes is not None
+        n_nodes = int(self._call.nodes.sum())
+        if time_dim is not None:
+            raise ValueError(
+                f"time_dim={time_dim!r}, but the stimuli are graphs and nodes are bins: give no time_dim="
+            )
+        if isinstance(output, torch.Tensor) and output.shape[:1] == (n_nodes,):
+            return True
+        if self._complete_passes or any(self.selection.names(each) for each in (name, *modules)):
+            raise ValueError(
+                f"layer {name!r} gives shape {tuple(output.shape)} for {n_nodes} nodes: choose layers that "
+                "give one activation for each node"
+            )
+        self._left_out.add(name)
+        self._skipped[name] = tuple(output.shape)
+        return False
+
     def _receive(self, fired: Fired) -> None:
         name, modules = fired.name, fired.modules
+        nodes = self._call.nodes
         shown = shown_in(fired, self._call, self._shown, self._n_shown_before)
         activation, n_steps = into_bins(
             name, fired.output, fired.time_dim, shown, may_be_empty=self._block is not None
         )
+        n_steps = n_steps if nodes is None else nodes
         if self._n_steps is None:
             self._n_steps = n_steps
         elif not np.array_equal(self._n_steps, n_steps):

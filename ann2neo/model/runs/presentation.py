@@ -10,7 +10,8 @@ from torch import nn
 from tqdm import tqdm
 
 from ..hooks.hooks import Hooks
-from .batches import Batch, batches, number_of_stimuli
+from .batch import Batch
+from .batches import batches, number_of_stimuli
 
 
 def show(
@@ -20,6 +21,7 @@ def show(
     device: torch.device,
     *,
     batch_size: int,
+    before: Callable[[Batch], None] | None = None,
     after: Callable[[Batch, slice], None] | None = None,
     lengths: Any = None,
     n_done: int = 0,
@@ -37,6 +39,8 @@ def show(
         As for :func:`ann2neo.record`.
     device : torch.device
         Where batches are sent.
+    before : callable, optional
+        Called before each batch, with it.
     after : callable, optional
         Called after each batch, with it and with the places of its stimuli among all that were shown.
     lengths : array, optional
@@ -66,10 +70,12 @@ def show(
     with hooks, bar:
         for i, batch in enumerate(batches(stimuli, batch_size, model, lengths=lengths)):
             if i >= n_done:
-                before = hooks.n_stimuli
+                n_before = hooks.n_stimuli
+                if before is not None:
+                    before(batch)
                 _present(model, hooks, batch, device)
                 if after is not None:
-                    after(batch, slice(before, hooks.n_stimuli))
+                    after(batch, slice(n_before, hooks.n_stimuli))
             bar.update(len(batch))
 
 
