@@ -215,6 +215,8 @@ def stream(
     so_far = Checkpoint(checkpoint, growing, batch_size)
     with evaluation(model, device) as where:
         stimuli = arranged(model, stimuli, selection, where)
+        if not has_parts:
+            growing.n_stimuli = number_of_stimuli(stimuli)
         if has_parts or checkpoint is not None:
             about["parameters_sha256"] = parameters_sha256(model)
         n_done = so_far.begin(about)
@@ -237,6 +239,9 @@ def stream(
                 n_done=n_done,
                 progress="summarizing" if progress else "",
             )
-            return so_far.whole()
+            summary = so_far.whole()
+            if not has_parts:
+                growing.check_window()
+            return summary
 
         return whole_or_partial(run, lambda: growing.n_bins, so_far.partial, SummaryError)

@@ -18,6 +18,10 @@ _OF_ENCODER = re.compile(r"(encdec|encoder_att|cross)[^.]*\.(.*\.)?(k|v|k_proj|v
 """Layers in a decoder that compute keys and values of the encoder's steps."""
 
 
+PAD_IT = "pad it, torch.nested.to_padded_tensor(x, 0.0), and give lengths="
+"""What to do with a nested tensor, for messages."""
+
+
 @dataclass(frozen=True)
 class Sequences:
     """Sequences among the arguments of a call.
@@ -313,6 +317,8 @@ def _tokens(named: Mapping[str, Any]) -> torch.Tensor | None:
 def _tensors(arguments: Sequence[Any]) -> Iterator[torch.Tensor | PackedSequence]:
     """Yield the tensors among arguments, and in the lists, tuples and dicts among these."""
     for each in arguments:
+        if isinstance(each, torch.Tensor) and each.is_nested:
+            raise TypeError(f"the model was given a nested tensor: {PAD_IT}")
         if isinstance(each, PackedSequence) or (isinstance(each, torch.Tensor) and each.ndim):
             yield each
         elif isinstance(each, list | tuple):

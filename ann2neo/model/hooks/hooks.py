@@ -18,7 +18,7 @@ from ...recording.by_layer import check_keys
 from ...recording.units import Layer
 from .agreement import Fired, left_out, shown_in
 from .block import Block, Repeats
-from .call import Call, check_number
+from .call import PAD_IT, Call, check_number
 from .first_look import FirstLook
 from .functions import ACTIVATIONS, FunctionCalls, is_activation, name_of
 from .names import gives_spikes, model_names, module_paths, unwrapped, what_there_is
@@ -35,7 +35,7 @@ def tensor_of(output: Any, layer: str) -> torch.Tensor | PackedSequence:
     Raises
     ------
     TypeError
-        If there is no tensor, or its numbers are not real.
+        If there is no tensor, its numbers are not real, it is nested, or torch.func wraps it.
     ValueError
         If the tensor is on the meta device, where it holds no numbers.
 
@@ -56,6 +56,15 @@ def tensor_of(output: Any, layer: str) -> torch.Tensor | PackedSequence:
             f"layer {layer!r} gives a {type(output).__name__} without a tensor in its first level: "
             "choose a layer inside it, or wrap it in a module that returns the tensor to record"
         )
+    if torch._C._functorch.is_functorch_wrapped_tensor(found):
+        raise TypeError(
+            f"layer {layer!r} runs within a transform of torch.func (vmap, grad, jacrev, ...), where its "
+            "activations cannot be read: leave the probe before the transform, or call the model without it"
+        )
+    if found.is_nested:
+        raise TypeError(f"layer {layer!r} gives a nested tensor: {PAD_IT}")
+    if found.layout != torch.strided:
+        found = found.to_dense()
     if found.is_complex():
         raise TypeError(
             f"layer {layer!r} gives complex numbers, which cannot exceed a threshold: choose another layer"
@@ -562,8 +571,9 @@ class Hooks:
         if layer is None:
             if self._complete_passes:
                 raise ValueError(
-                    f"layer {name!r} fires in this forward pass but not in the first: "
-                    "name as layers= only those that fire for every stimulus"
+                    f"layer {name!r} fires in this forward pass but not in the first: name as layers= only "
+                    "those that fire for every stimulus. If a module is called a varying number of times, "
+                    "time_dim='calls' makes each call a step"
                 )
             layer = Layer(name, modules, shape, self.selection.units_of((name, *modules), shape))
             self.layers[name] = layer
@@ -591,8 +601,9 @@ class Hooks:
         gone = [name for name, layer in self.layers.items() if layer not in self._results]
         if gone:
             raise ValueError(
-                f"layer {gone[0]!r} fired in the first forward pass but not in this one: "
-                "name as layers= only those that fire for every stimulus"
+                f"layer {gone[0]!r} fired in the first forward pass but not in this one: name as layers= "
+                "only those that fire for every stimulus. If a module is called a varying number of times, "
+                "time_dim='calls' makes each call a step"
             )
         if self._complete_passes:
             return

@@ -47,11 +47,39 @@ def unwrapped(model: nn.Module) -> nn.Module:
     >>> unwrapped(nn.DataParallel(relu)) is relu
     True
     """
+    check_is_module(model)
     wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel)
     while isinstance(model, wrappers) or hasattr(model, "_orig_mod"):
         inner: Any = model.module if isinstance(model, wrappers) else model._orig_mod
         model = inner
     return model
+
+
+def check_is_module(model: Any) -> None:
+    """Check that something is a module that calls hooks.
+
+    Raises
+    ------
+    TypeError
+        If it is not.
+
+    Examples
+    --------
+    >>> check_is_module(nn.ReLU)
+    Traceback (most recent call last):
+    ...
+    TypeError: the model is the class ReLU: give an object of it, ReLU(...)
+    """
+    if isinstance(model, type):
+        name = model.__name__
+        raise TypeError(f"the model is the class {name}: give an object of it, {name}(...)")
+    kinds = {kind.__name__ for kind in type(model).__mro__}  # by name: torch.export takes long to import
+    if "ExportedProgram" in kinds or ("GraphModule" in kinds and "eval" in vars(model)):  # which it forbids
+        raise TypeError(
+            "the model is a program of torch.export, which calls no hooks: give the module that was exported"
+        )
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"the model is a {type(model).__name__}: give a torch.nn.Module")
 
 
 def what_there_is(named: Mapping[str, nn.Module]) -> str:

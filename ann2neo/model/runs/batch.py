@@ -191,6 +191,8 @@ def _tensor(stimuli: torch.Tensor | np.ndarray, model: nn.Module | None) -> torc
     """Return a tensor; NumPy's floats get the precision of the model."""
     if isinstance(stimuli, torch.Tensor):
         return stimuli
+    if stimuli.dtype.kind not in "fiubc":
+        raise TypeError(f"the stimuli are an array of {stimuli.dtype}: give an array of numbers")
     tensor = torch.from_numpy(np.ascontiguousarray(stimuli))
     parameters = () if model is None else model.parameters()
     own = next((p.dtype for p in parameters if p.is_floating_point()), torch.float32)

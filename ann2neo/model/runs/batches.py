@@ -20,7 +20,7 @@ from torch.utils.data import (
     default_collate,
 )
 
-from ..hooks.call import is_graph
+from ..hooks.call import PAD_IT, is_graph
 from .batch import Batch, batch_of, first_tensor
 
 
@@ -215,6 +215,10 @@ def _raw_batches(stimuli: Any, batch_size: int) -> Iterable[Any]:
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: give at least one")
     if isinstance(stimuli, Arranged):
+        if getattr(stimuli.stimuli, "is_nested", False):
+            raise TypeError(f"stimuli is a nested tensor: {PAD_IT}")
+        if getattr(stimuli.stimuli, "layout", torch.strided) != torch.strided:
+            raise TypeError("stimuli is a sparse tensor: give stimuli.to_dense()")
         if getattr(stimuli.stimuli, "ndim", 1) == 0:
             raise ValueError("stimuli is one number: give an array whose first dimension is the stimuli")
         return _Cut(stimuli, batch_size)

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..hooks.names import check_is_module
+
 
 @contextmanager
 def evaluation(model: nn.Module, device: Any = None) -> Iterator[torch.device]:
@@ -23,6 +25,11 @@ def evaluation(model: nn.Module, device: Any = None) -> Iterator[torch.device]:
         It is changed in place, and restored.
     device : str or torch.device, optional
         Where to run; by default where the model's parameters are.
+
+    Raises
+    ------
+    TypeError
+        If the model is no module, or one that calls no hooks.
 
     Yields
     ------
@@ -39,6 +46,7 @@ def evaluation(model: nn.Module, device: Any = None) -> Iterator[torch.device]:
     >>> model.training, model[0].training, model[1].training
     (True, False, True)
     """
+    check_is_module(model)
     training = {module: module.training for module in model.modules()}
     tensor = next((t for ts in (model.parameters(), model.buffers()) for t in ts), None)
     # what is on meta is loaded as it runs, or nothing runs
