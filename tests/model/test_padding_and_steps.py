@@ -273,3 +273,28 @@ def test_calls_of_different_shapes_are_refused():
 
     with pytest.raises(ValueError, match=r"'act' gives shapes \(6, 3\) and \(6, 4\) in two calls"):
         record(Shared(), torch.randn(N, 3), time_dim="calls")
+
+
+def test_channels_first_alone_are_refused_where_the_stimuli_show_their_steps():
+    class Inner(Block):
+        def __init__(self):
+            super().__init__()
+            del self.outer
+
+        def forward(self, x):
+            return self.inner(self.conv(x.transpose(1, 2)))
+
+    x = torch.randn(N, STEPS, UNITS)
+    with pytest.raises(ValueError, match=r"8 steps in time_dim=1, but .* 7 steps.*time_dim=\{'inner': ...\}"):
+        record(Inner(), x, time_dim=1)
+    assert record(Inner(), x, time_dim=2).n_bins == N * STEPS
+    assert record(Inner(), x, time_dim={"inner": 1}).n_bins == N * (UNITS + 3)
+
+
+def test_the_first_pass_holds_nothing_where_the_steps_are_known(reader):
+    """A mask or tokens tell the steps: what fits goes on at once, before the next layer fires."""
+    with Probe(reader, "act", time_dim=1) as probe:
+        seen = []
+        reader.pooler.register_forward_hook(lambda *_: seen.append(len(probe._hooks._results)))
+        reader(TOKENS, MASK)
+    assert seen == [1]

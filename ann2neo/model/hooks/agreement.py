@@ -14,7 +14,7 @@ from .selection import Selection
 from .steps import Bins, bins_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fired:
     """What one layer gave in a pass.
 
@@ -60,6 +60,7 @@ def left_out(
     call: Call,
     shown: torch.Tensor | None,
     n_stimuli: frozenset[int],
+    known: Bins | None = None,
 ) -> dict[str, tuple[int, ...]]:
     """Return the layers of a first pass, with shapes, whose steps are not those of the stimuli.
 
@@ -79,6 +80,8 @@ def left_out(
         Lengths or mask, if they were told otherwise.
     n_stimuli : frozenset of int
         How many stimuli there may be; empty if that is not known.
+    known : Bins, optional
+        The bins of the stimuli, where a layer that :func:`fits_surely` has shown them.
 
     Raises
     ------
@@ -96,14 +99,35 @@ def left_out(
             misfits[each.name] = str(error)
         else:
             groups.setdefault(bins, []).append(each)
-    kept = _kept(groups, call, n_stimuli, selection)
+    if known is None:
+        kept = _kept(groups, call, n_stimuli, selection)
+    else:
+        kept = [each for each in groups.get(known, []) if each.has_units or _is_named(each, selection)]
     for bins, group in groups.items():
         for each in group:
             if each not in kept:
-                misfits[each.name] = _differs(each, bins, groups, kept)
+                misfits[each.name] = _differs(each, bins, known or _bins_of_first(kept, groups) or bins)
     out = {each.name: each.shape for each in fired if each.name in misfits}
-    _check_wanted(fired, misfits, kept, selection)
+    _check_wanted(fired, misfits, bool(kept) or known is not None, selection)
     return out
+
+
+def fits_surely(fired: Fired, call: Call, shown: torch.Tensor | None) -> Bins | None:
+    """Return the bins of a layer whose steps are those of the tokens or the mask, which the model was given.
+
+    None, if it does not have these steps, or the call does not tell.
+    """
+    if shown is not None or call.has_decoder or call.sides[""].n_steps is None:
+        return None
+    is_sequence = isinstance(fired.output, torch.Tensor) and fired.time_dim is not None and fired.has_units
+    if not is_sequence:
+        return None
+    try:
+        bins = bins_of(fired.name, fired.output, fired.time_dim, shown_in(fired, call, None))
+    except ValueError:
+        return None
+    has_stimuli = bins.n_stimuli in call.n_stimuli
+    return bins if has_stimuli and bins.n_steps == call.sides[""].n_steps else None
 
 
 def shown_in(
@@ -152,6 +176,9 @@ def _check_known(
     if isinstance(selection.time_dim, Mapping) and any(name in selection.time_dim for name in each.names):
         return  # told of this very layer
     known = call.sequences_of(each.name, bins.n_steps).n_steps
+    of_given = _steps_given(each, call)
+    if known is None and of_given in each.shape[1:]:
+        known = of_given  # the layer has the steps, but in another dimension
     if known is not None and bins.n_steps != known:
         raise ValueError(
             f"layer {each.name!r} gives {each.shape}, which has {bins.n_steps} steps in time_dim="
@@ -171,9 +198,12 @@ def _kept(
     if len(likely) > 1:
         likely = _first_side(likely, call)
     if len(likely) > 1:
-        given = call.given
-        n_given = given.shape[1] if given is not None and given.ndim == 3 else None
-        likely = {bins: group for bins, group in likely.items() if bins.n_steps == n_given} or likely
+        as_given = {
+            bins: group
+            for bins, group in likely.items()
+            if any(bins.n_steps == _steps_given(each, call) for each in group)
+        }
+        likely = as_given or likely
     most = max((len(group) for group in likely.values()), default=0)
     chosen = [bins for bins, group in likely.items() if len(group) == most]
     if len(chosen) > 1:
@@ -188,6 +218,14 @@ def _kept(
     return kept + exact
 
 
+def _steps_given(each: Fired, call: Call) -> int | None:
+    """Return the size of a layer's dimension of time in what the model was given, if that is a sequence."""
+    given, dim = call.given, each.time_dim
+    if given is None or given.ndim != 3 or dim not in (1, 2, -1, -2):
+        return None  # with steps first, the model may turn round what it is given
+    return int(given.shape[dim])
+
+
 def _first_side(likely: dict[Bins, list[Fired]], call: Call) -> dict[Bins, list[Fired]]:
     """Prefer the encoder, which reads the stimuli, to the decoder."""
     of_encoder = {
@@ -198,8 +236,11 @@ def _first_side(likely: dict[Bins, list[Fired]], call: Call) -> dict[Bins, list[
     return of_encoder or likely
 
 
-def _differs(each: Fired, bins: Bins, groups: dict[Bins, list[Fired]], kept: list[Fired]) -> str:
-    of_kept = next((b for b, group in groups.items() if kept and kept[0] in group), bins)
+def _bins_of_first(kept: list[Fired], groups: dict[Bins, list[Fired]]) -> Bins | None:
+    return next((bins for bins, group in groups.items() if kept and kept[0] in group), None)
+
+
+def _differs(each: Fired, bins: Bins, of_kept: Bins) -> str:
     return (
         f"layer {each.name!r} gives {bins}, in an activation of shape {each.shape}, but another layer gave "
         f"{of_kept} in the same pass. The first dimension, apart from time_dim=, must be the batch. Give "
@@ -208,7 +249,7 @@ def _differs(each: Fired, bins: Bins, groups: dict[Bins, list[Fired]], kept: lis
 
 
 def _check_wanted(
-    fired: Sequence[Fired], misfits: dict[str, str], kept: list[Fired], selection: Selection
+    fired: Sequence[Fired], misfits: dict[str, str], is_any_kept: bool, selection: Selection
 ) -> None:
     """Raise the reason if a name, glob, or everything is left without a layer."""
     for each in fired:
@@ -219,7 +260,7 @@ def _check_wanted(
         of_pattern = [each for each in fired if matches(pattern, *each.names)]
         if of_pattern and all(each.name in misfits for each in of_pattern):
             raise ValueError(misfits[of_pattern[0].name])
-    if fired and not kept:
+    if fired and not is_any_kept:
         raise ValueError(misfits[fired[0].name])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,9 +36,10 @@ class FirstLook:
     def __init__(self, call: Call, looks_for_films: bool) -> None:
         self.orders: set[str] = set()
         self._given = call.given
-        self._films: list[torch.Tensor] = []
+        # weakly, so that no activation lives longer than without
+        self._films: list[weakref.ref[torch.Tensor]] = []
         if looks_for_films and call.given is not None and call.given.ndim > 1:
-            self._films.append(call.given)
+            self._films.append(weakref.ref(call.given))
 
     def modules(self, model: nn.Module) -> dict[str, nn.Module]:
         """Return the modules within a model to look at, by path.
@@ -78,14 +80,15 @@ class FirstLook:
                 f"{tuple(given.shape)}, so the first dimension is not the stimuli. Give a batch of one: "
                 "model(x[None])"
             )
-        orders = [order for film in self._films if (order := _order(film, given))]
-        self.orders.update(orders)
+        films = [film for each in self._films if (film := each()) is not None]
+        self.orders.update(order for film in films if (order := _order(film, given)))
 
     def after(self, output: Any) -> None:
         """Look at what a module gives: it may be flattened later on."""
-        film = self._films[0].shape[:2] if self._films else None
-        if isinstance(output, torch.Tensor) and output.ndim > 2 and output.shape[:2] == film:
-            self._films.append(output)
+        if not self._films or self._given is None or not isinstance(output, torch.Tensor):
+            return
+        if output.ndim > 2 and output.shape[:2] == self._given.shape[:2]:
+            self._films.append(weakref.ref(output))
 
     def films(self, fired: Sequence[Fired]) -> dict[str, str]:
         """Return the layers that give frames, (n_stimuli · n_steps, ...), with the order of these.

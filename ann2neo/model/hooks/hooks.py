@@ -16,14 +16,14 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ...recording.by_layer import check_keys
 from ...recording.units import Layer
-from .agreement import Fired, left_out, shown_in
+from .agreement import Fired, fits_surely, left_out, shown_in
 from .block import Block, Repeats
 from .call import PAD_IT, Call, check_number
 from .first_look import FirstLook
 from .functions import ACTIVATIONS, FunctionCalls, is_activation, name_of
 from .names import gives_spikes, model_names, module_paths, unwrapped, what_there_is
 from .selection import Selection, TimeDim
-from .steps import counted, into_bins
+from .steps import Bins, counted, into_bins
 
 
 def tensor_of(output: Any, layer: str) -> torch.Tensor | PackedSequence:
@@ -277,6 +277,7 @@ class Hooks:
         self._skipped: dict[str, tuple[int, ...]] = {}
         self._path: list[tuple[nn.Module, str | None, bool]] = []
         self._held: list[Fired] = []
+        self._bins: Bins | None = None
         self._look: FirstLook | None = None
         self._n_shown_before = 0
         self._n_steps: np.ndarray | None = None
@@ -394,7 +395,7 @@ class Hooks:
         self._films = self._look.films(fired)
         fired = [self._unflattened(each) for each in fired]
         may_be = self._may_be or self._call.n_stimuli
-        out = left_out(fired, self.selection, self._call, self._shown, may_be)
+        out = left_out(fired, self.selection, self._call, self._shown, may_be, self._bins)
         if out:
             self._left_out = set(out)
             warnings.warn(
@@ -525,10 +526,18 @@ class Hooks:
                 )
             self._called.setdefault(name, (modules, []))[1].append(found.clone())
         elif self._holds:
-            self._held.append(Fired(name, modules, _copied(found), time_dim))
+            self._hold(Fired(name, modules, found, time_dim))
         else:
             self._receive(self._unflattened(Fired(name, modules, found, time_dim)))
         self._is_busy = False
+
+    def _hold(self, fired: Fired) -> None:
+        bins = fits_surely(fired, self._call, self._shown)
+        if bins is None:
+            self._held.append(replace(fired, output=_copied(fired.output)))
+        else:
+            self._bins = bins
+            self._receive(fired)
 
     def _is_of_nodes(self, name: str, modules: tuple[str, ...], output: Any, time_dim: TimeDim) -> bool:
         """Tell whether a layer gives one activation for each node of the graphs, which are the stimuli."""
