@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -52,54 +52,73 @@ class Sequences:
         return self.mask is not None and not bool(self.mask.bool().all())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Call:
-    """What a call of the model tells of its stimuli.
+    """What a call of the model tells of its stimuli; each thing is read when it is asked for.
 
     Parameters
     ----------
-    given : torch.Tensor, optional
-        The first tensor among its arguments.
-    n_stimuli : frozenset of int
-        How many stimuli there may be; empty where the arguments do not tell.
-    sides : dict of str to Sequences
-        The sequences of ``"encoder"`` and ``"decoder"``; of other models those of ``""``.
-    nodes : numpy.ndarray, optional
-        int64 (n_graphs,), the nodes of each graph, if the stimuli are graphs.
+    model : torch.nn.Module, optional
+        What is called.
+    args, kwargs
+        The arguments.
+    steps_first : bool
+        Whether their second dimension may be the stimuli.
 
     Examples
     --------
-    >>> sorted(Call.read(nn.Linear(3, 1), (torch.zeros(5, 3),), {"state": None}).n_stimuli)
+    >>> sorted(Call(nn.Linear(3, 1), (torch.zeros(5, 3),), {"state": None}).n_stimuli)
     [5]
-    >>> sorted(Call.read(nn.ReLU(), ([torch.zeros(3, 8, 8), torch.zeros(3, 8, 8)],), {}).n_stimuli)
+    >>> sorted(Call(nn.ReLU(), ([torch.zeros(3, 8, 8), torch.zeros(3, 8, 8)],)).n_stimuli)
     [2, 3]
     """
 
-    given: torch.Tensor | None = None
-    n_stimuli: frozenset[int] = frozenset()
-    sides: Mapping[str, Sequences] = field(default_factory=lambda: {"": Sequences()})
-    nodes: np.ndarray | None = None
+    model: nn.Module | None = None
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    steps_first: bool = False
 
-    @classmethod
-    def read(
-        cls, model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], steps_first: bool = False
-    ) -> Call:
-        """Read the arguments of a call; with ``steps_first`` their second dimension may be the stimuli."""
-        arguments = (*args, *kwargs.values())
-        tensors = list(_tensors(arguments))
+    @cached_property
+    def _tensors(self) -> list[torch.Tensor | PackedSequence]:
+        return list(_tensors((*self.args, *self.kwargs.values())))
+
+    @cached_property
+    def given(self) -> torch.Tensor | None:
+        """The first tensor among the arguments."""
+        return next((each for each in self._tensors if isinstance(each, torch.Tensor)), None)
+
+    @cached_property
+    def n_stimuli(self) -> frozenset[int]:
+        """How many stimuli there may be; empty where the arguments do not tell."""
+        if self.nodes is not None:
+            return frozenset([len(self.nodes)])
+        arguments = (*self.args, *self.kwargs.values())
         # a list of tensors may hold one a stimulus, as detection models take images
-        numbers = {len(each) for each in arguments if isinstance(each, list | tuple) and tensors}
-        for each in tensors:
+        numbers = {len(each) for each in arguments if isinstance(each, list | tuple) and self._tensors}
+        for each in self._tensors:
             if isinstance(each, PackedSequence):
                 numbers.add(int(each.batch_sizes[0]))
             else:
-                numbers.update(each.shape[: 2 if steps_first else 1])
-        given = next((each for each in tensors if isinstance(each, torch.Tensor)), None)
-        named = by_name(model, args, kwargs)
-        nodes = nodes_of(named)
-        if nodes is not None:
-            return cls(given, frozenset([len(nodes)]), nodes=nodes)
-        return cls(given, frozenset(numbers), _sides(model, named, steps_first))
+                numbers.update(each.shape[: 2 if self.steps_first else 1])
+        return frozenset(numbers)
+
+    @cached_property
+    def nodes(self) -> np.ndarray | None:
+        """The nodes of each graph, int64 (n_graphs,), if the stimuli are graphs."""
+        return None if self._is_one_tensor else nodes_of(self._named)
+
+    @cached_property
+    def sides(self) -> Mapping[str, Sequences]:
+        """The sequences of ``"encoder"`` and ``"decoder"``; of other models those of ``""``."""
+        return _sides(self.model, self._named, self.steps_first)
+
+    @cached_property
+    def _named(self) -> dict[str, Any]:
+        return by_name(self.model, self.args, self.kwargs)
+
+    @property
+    def _is_one_tensor(self) -> bool:
+        return len(self.args) == 1 and not self.kwargs and isinstance(self.args[0], torch.Tensor)
 
     @property
     def has_decoder(self) -> bool:
@@ -109,7 +128,7 @@ class Call:
     @property
     def has_padding(self) -> bool:
         """Whether a step of the stimuli is padding."""
-        return any(side.has_padding for side in self.sides.values())
+        return not self._is_one_tensor and any(side.has_padding for side in self.sides.values())
 
     @property
     def sequence(self) -> torch.Tensor | None:
@@ -275,7 +294,7 @@ def nodes_of(named: Mapping[str, Any]) -> np.ndarray | None:
     return nodes.astype(np.int64)
 
 
-def _sides(model: nn.Module, named: Mapping[str, Any], steps_first: bool) -> dict[str, Sequences]:
+def _sides(model: nn.Module | None, named: Mapping[str, Any], steps_first: bool) -> dict[str, Sequences]:
     of_decoder = {n.removeprefix("decoder_"): v for n, v in named.items() if n.startswith("decoder_")}
     has_decoder = getattr(getattr(model, "config", None), "is_encoder_decoder", False) is True
     if not has_decoder and not any(isinstance(value, torch.Tensor) for value in of_decoder.values()):

@@ -294,7 +294,7 @@ class Hooks:
         self._forget_pass()
         self._in_pass = True
         self._pass.callback(self._forget_pass)
-        self._call = Call.read(self.model, args, kwargs, self._has_steps_first)
+        self._call = Call(self.model, args, kwargs, self._has_steps_first)
         if self._block is not None:
             self._n_shown_before = self._block.begin(self._call if self.selection.has_steps else None)
         if not self._complete_passes:
