@@ -53,7 +53,9 @@ class Probe:
         a stimulus of T steps then takes T bins. ``"calls"``: each call of a module in a forward pass is a
         step, as in networks of spiking neurons. Or a dict of these by layer name or glob, read as that of
         ``units``; a layer that it lacks has no time. Packed sequences need no ``time_dim``; each stimulus
-        takes its own length.
+        takes its own length. Layers whose steps are not those of the stimuli, such as a pooler, are left out
+        with a warning, or refused if they are named. Frames of films, (stimuli · steps, …), are steps with
+        ``time_dim=1``.
     seed : int
         For sampling units.
     allow_nan : bool
@@ -73,7 +75,7 @@ class Probe:
     ------
     ValueError
         If no layer matches, or an argument is out of range. In the loop: if an activation is NaN, a
-        layer's shape changes, a layer does not fire.
+        layer's shape changes, a layer does not fire, or the stimuli have no dimension of their own.
 
     Examples
     --------
@@ -182,6 +184,9 @@ class Probe:
 
     def announce(self, *, lengths: Any = None, mask: Any = None) -> None:
         """Tell which steps of the stimuli in the next forward pass are not padding: only these are bins.
+
+        An ``attention_mask`` or lengths that the model is given are read without this; what is told here
+        counts more.
 
         Parameters
         ----------

@@ -62,7 +62,9 @@ def record(
         give them (``labels`` is not passed on). The first dimension of a tensor is the stimuli; with
         ``time_dim=0`` it may be the steps, and the second the stimuli. One tensor or NumPy array of all
         stimuli, a mapping of these, or a Dataset, is cut into batches. NumPy's floats are given the
-        precision of the model.
+        precision of the model. For a model that takes lengths, batches may be (tensor, lengths, labels);
+        for one that takes a list of images, lists. With ``edge_index`` among the arguments, or as objects
+        of torch_geometric, stimuli are graphs: each node is a bin of its graph, and no graph is cut.
     layers : str, type, or list of these, optional
         Names (``"layer1.0.relu"``), globs (``"layer*.relu*"``) or module types; by default every
         activation, be it a module or a function that is called in the forward pass (``F.relu``,
@@ -89,10 +91,12 @@ def record(
         a stimulus of T steps then takes T bins. ``"calls"``: each call of a module in a forward pass is a
         step, as in networks of spiking neurons. Or a dict of these by layer name or glob, read as that of
         ``units``; a layer that it lacks has no time. Packed sequences need no ``time_dim``; each stimulus
-        takes its own length.
+        takes its own length. Layers whose steps are not those of the stimuli, such as a pooler, are left out
+        with a warning, or refused if they are named. Frames of films, (stimuli · steps, …), are steps with
+        ``time_dim=1``.
     lengths : array, optional
         int (n_stimuli,), with ``time_dim``: how many steps of each stimulus are not padding. Only these are
-        bins. Stimuli by name with an ``attention_mask`` bring it themselves.
+        bins. An ``attention_mask`` or lengths that the model is given are read without this.
     labels, ids : array, optional
         (n_stimuli,). Class of each stimulus, unless the batches bring it; which stimulus it is, by default
         its place in the order of presentation.

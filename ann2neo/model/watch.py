@@ -94,6 +94,9 @@ class Watch:
     def announce(self, *, lengths: Any = None, mask: Any = None) -> None:
         """Tell which steps of the stimuli in the next forward pass are not padding: only these are bins.
 
+        An ``attention_mask`` or lengths that the model is given are read without this; what is told here
+        counts more.
+
         Parameters
         ----------
         lengths : array, optional

@@ -162,6 +162,25 @@ def test_a_layer_that_may_be_of_either_side_is_refused():
     assert recording.n_bins == N * STEPS
 
 
+@pytest.mark.parametrize("n_steps", [STEPS, 4], ids=["as many steps", "other steps"])
+def test_keys_and_values_of_the_encoder_in_a_decoder_are_the_encoders(n_steps):
+    class Crossing(Translator):
+        def __init__(self):
+            super().__init__()
+            self.decoder["cross_attn"] = nn.ModuleDict({"k_proj": nn.ReLU(), "q_proj": nn.ReLU()})
+
+        def forward(self, input_ids, attention_mask=None, decoder_input_ids=None):
+            crossing = self.decoder["cross_attn"]
+            crossing["q_proj"](self.embedding(decoder_input_ids))
+            return crossing["k_proj"](self.embedding(input_ids))
+
+    model, stimuli = Crossing(), translation(n_steps)
+    keys = record(model, stimuli, "decoder.cross_attn.k_proj", time_dim=1)
+    np.testing.assert_array_equal(keys.raster("decoder.cross_attn.k_proj"), real_steps(model))
+    queries = record(model, stimuli, "decoder.cross_attn.q_proj", time_dim=1)
+    assert queries.n_bins == N * n_steps
+
+
 # -- what only seems to be time ----------------------------------------------------------------------
 
 

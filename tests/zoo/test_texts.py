@@ -86,6 +86,44 @@ def test_without_time_padding_is_warned_of(llama, texts):
         ann2neo.record(llama, texts, ACTIVATIONS, batch_size=BATCH_SIZE)
 
 
+# -- encoder and decoder -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def translator():
+    torch.manual_seed(0)
+    with quiet():
+        config = transformers.T5Config(
+            d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, vocab_size=100, decoder_start_token_id=0
+        )
+        return transformers.T5ForConditionalGeneration(config).eval()
+
+
+OF_ENCODER, OF_DECODER = (f"{side}.block.*.DenseReluDense.act" for side in ("encoder", "decoder"))
+
+
+def test_the_mask_of_an_encoder_is_none_of_its_decoder(translator, texts):
+    stimuli = {**texts, "decoder_input_ids": tokens()["input_ids"]}
+    fired = capture(translator, cut(stimuli, BATCH_SIZE))
+    recording, warned = recorded(translator, stimuli, time_dim=1)
+    mask = texts["attention_mask"].bool()
+    check(recording, {name: value[mask] for name, value in fired.chosen([OF_ENCODER]).items()})
+    assert len(warned) == 1
+    assert all(name in warned[0] for name in fired.chosen([OF_DECODER]))
+    decoder, _ = recorded(translator, stimuli, OF_DECODER, time_dim=1)
+    check(decoder, fired.chosen([OF_DECODER]), n_bin_dims=2)
+
+
+@pytest.mark.parametrize("use_cache", [True, False], ids=["cached", "growing"])
+def test_a_decoder_that_generates_takes_each_token_once(translator, texts, use_cache):
+    how = {"max_new_tokens": 5, "min_new_tokens": 5, "do_sample": False, "use_cache": use_cache}
+    with ann2neo.Probe(translator, OF_DECODER, time_dim=1) as probe, probe.stimulus():
+        found = translator.generate(**texts, **how)
+    stimuli = {**texts, "decoder_input_ids": found[:, :-1]}
+    activations = capture(translator, cut(stimuli, N_STIMULI)).chosen([OF_DECODER])
+    check(probe.recording, activations, n_bin_dims=2)
+
+
 # -- what is time ------------------------------------------------------------------------------------
 
 
