@@ -214,7 +214,7 @@ def test_an_order_that_is_not_known_is_refused(films):
 
 
 def test_films_of_one_frame_do_not_show_what_frames_are():
-    with pytest.raises(ValueError, match="show longer stimuli first"):
+    with pytest.raises(ValueError, match=r"films of one frame.*show films of several frames first"):
         record(Film(), FILMS[:, :1], "act", time_dim=1)
 
 
@@ -229,3 +229,21 @@ def test_two_orders_in_one_model_are_refused():
 
     with pytest.raises(ValueError, match="in two orders, by stimulus and by step"):
         record(Both(), FILMS, time_dim=1)
+
+
+def test_rows_of_grey_images_can_be_steps():
+    """The images lose their one channel, as a film of one frame would lose its step."""
+
+    class Rows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = nn.GRU(6, 5, batch_first=True)
+
+        def forward(self, x):
+            return self.rnn(x.squeeze(1))[0]
+
+    model, images = Rows(), torch.randn(4, 1, 8, 6)
+    recording = record(model, images, "rnn", time_dim=1, batch_size=3)
+    with torch.no_grad():
+        expected = model.rnn(images[:, 0])[0].flatten(0, 1) > 0
+    np.testing.assert_array_equal(recording.raster("rnn"), expected.T)

@@ -182,6 +182,25 @@ def test_beams_that_change_places_are_refused(generator):
     assert probe.n_stimuli == 0
 
 
+def test_a_text_that_grows_in_layers_of_other_steps_is_refused(generator):
+    class Prefixed(nn.Module):
+        """Puts steps of its own before those of the stimuli."""
+
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.act = nn.Embedding(20, 4), nn.ReLU()
+
+        def forward(self, tokens):
+            return self.act(nn.functional.pad(self.embedding(tokens), (0, 0, 2, 0)))
+
+    model, tokens = Prefixed(), torch.randint(20, (N, 6), generator=generator)
+    refused = pytest.raises(ValueError, match="'act' gives 8 steps of a sequence of 6 that grows")
+    with Probe(model, "act", time_dim={"act": 1}) as probe, refused, probe.stimulus():
+        model(tokens[:, :5])
+        model(tokens)
+    assert probe.n_stimuli == 0
+
+
 def test_parts_of_one_length_are_all_new(generator):
     """A long sequence may be shown in parts."""
     model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU()), torch.randn(2, 12, 3, generator=generator)

@@ -101,18 +101,18 @@ class FirstLook:
         if not self.orders or self._given is None:
             return {}
         n_stimuli, n_steps = self._given.shape[:2]
-        if n_steps == 1 and self._given.ndim < 4:
-            return {}  # a step that is taken out of a sequence
-        if n_steps == 1:
-            raise ValueError(
-                "the model takes the steps of its stimuli for stimuli, and in the first batch each has one "
-                "step, so it cannot be seen which layers do: show longer stimuli first"
-            )
         of_frames = [
             each.name
             for each in fired
             if each.time_dim == 1 and not each.of_calls and each.shape[:1] == (n_stimuli * n_steps,)
         ]
+        if n_steps == 1:
+            if of_frames and self._given.ndim > 4:  # not a grey image, nor a step out of a sequence
+                raise ValueError(
+                    f"stimuli of shape {tuple(self._given.shape)} may be films of one frame, so it cannot be "
+                    f"seen which layers give frames ({of_frames}): show films of several frames first"
+                )
+            return {}
         if of_frames and len(self.orders) > 1:
             raise ValueError(
                 f"layers give {n_stimuli * n_steps} frames of {n_stimuli} stimuli of {n_steps} steps in two "
