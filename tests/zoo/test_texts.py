@@ -152,17 +152,19 @@ def test_channels_that_would_be_time_are_refused():
 # -- generation --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("use_cache", [True, False], ids=["cached", "growing"])
-def test_generation_takes_each_token_once(use_cache):
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"use_cache": False}, {"cache_implementation": "static"}],
+    ids=["cached", "growing", "static cache"],
+)
+def test_generation_takes_each_token_once(how):
     torch.manual_seed(0)
     with quiet():
         config = transformers.Qwen2Config(**TEXT, num_key_value_heads=2)
         model = transformers.Qwen2ForCausalLM(config).eval()
     prompts = tokens()
     with ann2neo.Probe(model, "model." + ACTIVATIONS, time_dim=1) as probe, probe.stimulus():
-        texts = model.generate(
-            **prompts, max_new_tokens=5, min_new_tokens=5, do_sample=False, use_cache=use_cache
-        )
+        texts = model.generate(**prompts, max_new_tokens=5, min_new_tokens=5, do_sample=False, **how)
     # the last token is never shown to the model
     shown = {"input_ids": texts[:, :-1]}
     activations = capture(model, cut(shown, N_STIMULI)).chosen(["model." + ACTIVATIONS])

@@ -161,8 +161,8 @@ def shown_in(
     sequence = call.sequence
     if sequence is not None and n_steps != sequence.shape[1]:
         raise ValueError(
-            f"layer {fired.name!r} gives {n_steps} steps of a sequence of {sequence.shape[1]} that grows in each "
-            "pass, so it is not known which of them are new: choose layers that give one for each"
+            f"layer {fired.name!r} gives {n_steps} steps of a sequence of {sequence.shape[1]} that grows in "
+            "each pass, so it is not known which of them are new: choose layers that give one for each"
         )
     is_new = torch.arange(n_steps, device=output.device) >= n_shown_before
     if shown is None:

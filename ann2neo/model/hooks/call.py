@@ -309,8 +309,11 @@ def _sequences(named: Mapping[str, Any], steps_first: bool) -> Sequences:
     if not isinstance(mask, torch.Tensor):
         return Sequences(tokens, None, _lengths(named))
     embedded = named.get("inputs_embeds") if tokens is None else tokens
-    if mask.ndim == 2 and isinstance(embedded, torch.Tensor) and mask.shape[1] > embedded.shape[1]:
-        mask = mask[:, -embedded.shape[1] :]  # the steps before are in a cache
+    n_new = embedded.shape[1] if isinstance(embedded, torch.Tensor) else None
+    if mask.ndim == 4 and n_new == 1:
+        return Sequences(tokens)  # which of the steps before the new one sees; that one is no padding
+    if mask.ndim == 2 and n_new is not None and mask.shape[1] > n_new:
+        mask = mask[:, -n_new:]  # the steps before are in a cache
     return Sequences(tokens, mask)
 
 
