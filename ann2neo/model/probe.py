@@ -148,7 +148,9 @@ class Probe:
         that is generated, over the steps of a diffusion. Each pass shows the same stimuli, in the same
         order. Without ``time_dim`` a pass is one bin of each stimulus; with it, each step in the pass is. In
         a text that grows from pass to pass only the new steps count; with a cache, each token counts once.
-        A text that has ended goes on with padding until the longest ends, and these steps count.
+        A text that has ended goes on with padding until the longest ends, and these steps count. Generate
+        without beams: they move texts from place to place, which is refused where texts grow, but cannot be
+        seen where there is a cache.
 
         What layers give is kept until the block ends, with 4 bytes a unit, stimulus and step. The state of
         the neurons is yours: reset it before each block. If an exception leaves the block, its stimuli are

@@ -138,6 +138,16 @@ def test_graphs_as_torch_geometric_has_them(kind):
         np.testing.assert_array_equal(probe.recording.stimuli.onsets, [0, 5, 8, 17])
 
 
+def test_a_single_graph_for_a_model_that_wants_the_graph_of_each_node():
+    class Strict(Network):
+        def forward(self, x, edge_index, batch):
+            return super().forward(x, edge_index, batch)
+
+    model = Strict()
+    recording = record(model, [Data(**each) for each in GRAPHS], "act")
+    np.testing.assert_array_equal(recording.raster("act"), nodes(model, GRAPHS))
+
+
 # -- films ---------------------------------------------------------------------------------------------
 
 FILMS = torch.randn(4, 3, 2, 6, 6, generator=torch.Generator().manual_seed(0))

@@ -95,3 +95,32 @@ def test_what_is_computed_of_each_graph_is_left_out(classified):
             model(**shown[0][0])
         model(**shown[1][0])
     check(probe.recording, activations)
+
+
+@pytest.mark.parametrize("kind", ["loader", "list", "dataset"])
+def test_objects_of_the_library_are_stimuli(kind):
+    model, _, n_nodes = built("torch_geometric", classifier)
+    from torch_geometric.data import Batch, Data
+    from torch_geometric.loader import DataLoader
+
+    torch.manual_seed(1)
+    graphs = [
+        Data(x=torch.randn(n, 16), edge_index=torch.randint(n, (2, 3 * n)), y=torch.tensor([n % 2]))
+        for n in n_nodes
+    ]
+
+    class Set(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(graphs)
+
+        def __getitem__(self, i):
+            return graphs[i]
+
+    whole = Batch.from_data_list(graphs)
+    arguments = {"x": whole.x, "edge_index": whole.edge_index, "batch": whole.batch}
+    activations = capture(model, [(arguments, len(whole.x))]).chosen(["act*"])
+    stimuli = {"loader": DataLoader(graphs, 4), "list": graphs, "dataset": Set()}[kind]
+    recording, _ = recorded(model, stimuli, "act", batch_size=4)
+    check(recording, activations)
+    np.testing.assert_array_equal(recording.stimuli.onsets, np.cumsum(n_nodes) - n_nodes)
+    np.testing.assert_array_equal(recording.stimuli.labels, np.array(n_nodes) % 2)

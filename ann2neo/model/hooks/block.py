@@ -63,7 +63,7 @@ class Block:
         if not torch.equal(now[:, :n_before], before):
             raise ValueError(
                 f"the model was given {now.shape[1]} steps, more than in the pass before, but they do not "
-                f"begin with its {n_before}: which of them are new cannot be known. In a block of one "
+                f"begin with its {n_before}, so it is not known which of them are new. In a block of one "
                 "stimulus give sequences that grow at their end, or new steps alone. Beams that change "
                 "places, and drafts that are taken back, cannot be recorded"
             )

@@ -116,7 +116,8 @@ class FirstLook:
         if of_frames and len(self.orders) > 1:
             raise ValueError(
                 f"layers give {n_stimuli * n_steps} frames of {n_stimuli} stimuli of {n_steps} steps in two "
-                f"orders, by stimulus and by step: which layer has which cannot be known ({of_frames})"
+                f"orders, by stimulus and by step, and it is not known which layer has which: choose other "
+                f"layers than {of_frames}"
             )
         return dict.fromkeys(of_frames, *self.orders)
 

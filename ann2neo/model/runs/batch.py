@@ -238,5 +238,7 @@ def _of_graphs(given: Any, model: nn.Module | None) -> Batch:
     labels = named.get("y")
     if not isinstance(labels, torch.Tensor) or len(labels) != n_graphs:
         labels = None
+    if nodes is not None and "batch" not in named and model is not None and "batch" in _required(model):
+        named["batch"] = torch.zeros(int(nodes.sum()), dtype=torch.long)  # a single graph
     taken = {name: named[name] for name in parameter_names(model) if name in named} if model else {}
     return Batch(taken if "edge_index" in taken else given, labels, n_stimuli=n_graphs)
