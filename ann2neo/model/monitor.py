@@ -57,7 +57,7 @@ class Monitor:
         The dimension of the layers' outputs that is time within a stimulus (1 for batch-first sequences):
         a stimulus of T steps then takes T bins. ``"calls"``: each call of a module in a forward pass is a
         step. Or a dict of these by layer name or glob, read as that of ``units``; a layer that it lacks has
-        no time.
+        no time. Layers whose steps are not those of the stimuli are left out with a warning.
     channel_dim : int or dict, optional
         The dimension of the layers' outputs that is the channel of a feature map (1 for (n, channels, height,
         width), 3 for channels last): where each unit's ``channel, y, x`` are read from. Or a dict of these by

@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -55,7 +56,9 @@ class Probe:
         a stimulus of T steps then takes T bins. ``"calls"``: each call of a module in a forward pass is a
         step, as in networks of spiking neurons. Or a dict of these by layer name or glob, read as that of
         ``units``; a layer that it lacks has no time. Packed sequences need no ``time_dim``; each stimulus
-        takes its own length.
+        takes its own length. Layers whose steps are not those of the stimuli, such as a pooler, are left out
+        with a warning, or refused if they are named. Frames of films, (stimuli · steps, …), are steps with
+        ``time_dim=1``.
     channel_dim : int or dict, optional
         The dimension of the layers' outputs that is the channel of a feature map (1 for (n, channels, height,
         width), 3 for channels last): where each unit's ``channel, y, x`` are read from. Or a dict of these by
@@ -80,7 +83,7 @@ class Probe:
     ------
     ValueError
         If no layer matches, or an argument is out of range. In the loop: if an activation is NaN, a
-        layer's shape changes, a layer does not fire.
+        layer's shape changes, a layer does not fire, or the stimuli have no dimension of their own.
 
     Examples
     --------
@@ -154,6 +157,44 @@ class Probe:
                 stacklevel=2,
             )
 
+    def stimulus(self) -> AbstractContextManager[None]:
+        """Take all forward passes in a block for steps of the same stimuli.
+
+        For loops around the model: over the steps of a network of spiking neurons, over the tokens of a text
+        that is generated, over the steps of a diffusion. Each pass shows the same stimuli, in the same
+        order. Without ``time_dim`` a pass is one bin of each stimulus; with it, each step in the pass is. In
+        a text that grows from pass to pass only the new steps count; with a cache, each token counts once.
+        A text that has ended goes on with padding until the longest ends, and these steps count. Generate
+        without beams: they move texts from place to place, which is refused where texts grow, but cannot be
+        seen where there is a cache.
+
+        What layers give is kept until the block ends, with 4 bytes a unit, stimulus and step. The state of
+        the neurons is yours: reset it before each block. If an exception leaves the block, its stimuli are
+        not recorded. Annotate them after the block.
+
+        Returns
+        -------
+        context manager
+
+        Raises
+        ------
+        RuntimeError
+            If the probe is off, or within such a block already.
+        ValueError
+            In the block: if the number of stimuli changes, or a sequence is longer than in the pass before
+            but does not begin with it, as where beams change places.
+
+        Examples
+        --------
+        >>> relu, steps = nn.ReLU(), torch.tensor([[[1.0]], [[-1.0]], [[1.0]]])
+        >>> with Probe(relu) as probe, probe.stimulus():
+        ...     for step in steps:
+        ...         _ = relu(step)
+        >>> probe.n_stimuli, probe.recording.raster("ReLU").astype(int)
+        (1, array([[1, 0, 1]]))
+        """
+        return self._hooks.stimulus()
+
     @property
     def n_stimuli(self) -> int:
         """Number of stimuli recorded so far."""
@@ -161,6 +202,9 @@ class Probe:
 
     def announce(self, *, lengths: Any = None, mask: Any = None) -> None:
         """Tell which steps of the stimuli in the next forward pass are not padding: only these are bins.
+
+        An ``attention_mask`` or lengths that the model is given are read without this; what is told here
+        counts more.
 
         Parameters
         ----------
@@ -189,9 +233,12 @@ class Probe:
         Raises
         ------
         ValueError
-            If there was no forward pass, they are not one per stimulus of it, or the probe keeps no spikes.
+            If there was no forward pass, they are not one per stimulus of it, the probe keeps no spikes, or
+            the block of :meth:`stimulus` is not over.
         """
         self._check_keeps()
+        if self._hooks.is_in_block:
+            raise ValueError("the stimuli of this block are not complete: annotate them after the block")
         self._keeper.annotate({"labels": labels, "ids": ids, **array_annotations})
 
     @property

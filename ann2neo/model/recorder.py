@@ -14,7 +14,8 @@ from ..recording.recording import Recording
 from .hooks.hooks import Hooks
 from .hooks.selection import Selection, TimeDim
 from .runs.arrangement import arranged
-from .runs.batches import Batch, check_order, number_of_stimuli
+from .runs.batch import Batch
+from .runs.batches import check_order, number_of_stimuli
 from .runs.calibration import calibrated
 from .runs.evaluation import evaluation
 from .runs.origin import origin, parameters_sha256
@@ -67,7 +68,9 @@ def record(
         give them (``labels`` is not passed on). The first dimension of a tensor is the stimuli; with
         ``time_dim=0`` it may be the steps, and the second the stimuli. One tensor or NumPy array of all
         stimuli, a mapping of these, or a Dataset, is cut into batches. NumPy's floats are given the
-        precision of the model.
+        precision of the model. For a model that takes lengths, batches may be (tensor, lengths, labels);
+        for one that takes a list of images, lists. With ``edge_index`` among the arguments, or as objects
+        of torch_geometric, stimuli are graphs: each node is a bin of its graph, and no graph is cut.
     layers : str, type, or list of these, optional
         Names (``"layer1.0.relu"``), globs (``"layer*.relu*"``) or module types; by default every activation:
         modules, also one of your own that computes an activation, and functions that are called in the
@@ -94,7 +97,9 @@ def record(
         a stimulus of T steps then takes T bins. ``"calls"``: each call of a module in a forward pass is a
         step, as in networks of spiking neurons. Or a dict of these by layer name or glob, read as that of
         ``units``; a layer that it lacks has no time. Packed sequences need no ``time_dim``; each stimulus
-        takes its own length.
+        takes its own length. Layers whose steps are not those of the stimuli, such as a pooler, are left out
+        with a warning, or refused if they are named. Frames of films, (stimuli · steps, …), are steps with
+        ``time_dim=1``.
     channel_dim : int or dict, optional
         The dimension of the layers' outputs that is the channel of a feature map (1 for (n, channels, height,
         width), 3 for channels last): where each unit's ``channel, y, x`` are read from. Or a dict of these by
@@ -102,7 +107,7 @@ def record(
         first pass, such as convolutions; where that is not sure, ``channel, y, x`` are −1: unknown.
     lengths : array, optional
         int (n_stimuli,), with ``time_dim``: how many steps of each stimulus are not padding. Only these are
-        bins. Stimuli by name with an ``attention_mask`` bring it themselves.
+        bins. An ``attention_mask`` or lengths that the model is given are read without this.
     labels, ids : array, optional
         (n_stimuli,). Class of each stimulus, unless the batches bring it; which stimulus it is, by default
         its place in the order of presentation.
@@ -173,6 +178,14 @@ def record(
         )
         hooks = Hooks(model, selection, keeper.take, keeper.keep)
 
+        def check_labels(batch: Batch) -> None:
+            shape = () if batch.labels is None else as_array(batch.labels).shape
+            if len(shape) > 1:
+                raise ValueError(
+                    f"labels in a batch have shape {shape}, but there is one for each stimulus: let the "
+                    "loader give x alone, or (x, labels) with labels of shape (n_stimuli,)"
+                )
+
         def annotate(batch: Batch, shown: slice) -> None:
             of_batch = {name: values[shown] for name, values in told.items()}
             keeper.annotate({"labels": batch.labels, **of_batch})
@@ -184,6 +197,7 @@ def record(
                 stimuli,
                 where,
                 batch_size=batch_size,
+                before=check_labels,
                 after=annotate,
                 lengths=lengths,
                 progress="recording" if progress else "",

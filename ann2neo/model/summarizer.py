@@ -12,7 +12,8 @@ from ..summary.summary import Summary
 from .hooks.hooks import Hooks
 from .hooks.selection import Selection, TimeDim
 from .runs.arrangement import arranged
-from .runs.batches import Batch, number_of_stimuli
+from .runs.batch import Batch
+from .runs.batches import number_of_stimuli
 from .runs.calibration import calibrated
 from .runs.evaluation import evaluation
 from .runs.origin import origin, parameters_sha256
@@ -66,7 +67,9 @@ def summarize(
         give them (``labels`` is not passed on). The first dimension of a tensor is the stimuli; with
         ``time_dim=0`` it may be the steps, and the second the stimuli. One tensor or NumPy array of all
         stimuli, a mapping of these, or a Dataset, is cut into batches. NumPy's floats are given the
-        precision of the model.
+        precision of the model. For a model that takes lengths, batches may be (tensor, lengths, labels);
+        for one that takes a list of images, lists. With ``edge_index`` among the arguments, or as objects
+        of torch_geometric, stimuli are graphs: each node is a bin of its graph, and no graph is cut.
     layers : str, type, or list of these, optional
         Names (``"layer1.0.relu"``), globs (``"layer*.relu*"``) or module types; by default every activation:
         modules, also one of your own that computes an activation, and functions. What fires twice in a pass
@@ -94,7 +97,9 @@ def summarize(
         a stimulus of T steps then takes T bins. ``"calls"``: each call of a module in a forward pass is a
         step, as in networks of spiking neurons. Or a dict of these by layer name or glob, read as that of
         ``units``; a layer that it lacks has no time. Packed sequences need no ``time_dim``; each stimulus
-        takes its own length.
+        takes its own length. Layers whose steps are not those of the stimuli, such as a pooler, are left out
+        with a warning, or refused if they are named. Frames of films, (stimuli · steps, …), are steps with
+        ``time_dim=1``.
     channel_dim : int or dict, optional
         The dimension of the layers' outputs that is the channel of a feature map (1 for (n, channels, height,
         width), 3 for channels last): where each unit's ``channel, y, x`` are read from. Or a dict of these by
@@ -102,7 +107,7 @@ def summarize(
         first pass, such as convolutions; where that is not sure, ``channel, y, x`` are −1: unknown.
     lengths : array, optional
         int (n_stimuli,), with ``time_dim``: how many steps of each stimulus are not padding. Only these are
-        bins. Stimuli by name with an ``attention_mask`` bring it themselves.
+        bins. An ``attention_mask`` or lengths that the model is given are read without this.
     start, n_stimuli : int
         Where the stimuli are a part of a longer presentation: how many come before them, and how many there
         are in all, by which trials are divided. The summaries of adjacent parts
@@ -220,6 +225,8 @@ def stream(
     so_far = Checkpoint(checkpoint, growing, batch_size)
     with evaluation(model, device) as where:
         stimuli = arranged(model, stimuli, selection, where)
+        if not has_parts:
+            growing.n_stimuli = number_of_stimuli(stimuli)
         if has_parts or checkpoint is not None:
             about["parameters_sha256"] = parameters_sha256(model)
         n_done = so_far.begin(about)
@@ -242,6 +249,9 @@ def stream(
                 n_done=n_done,
                 progress="summarizing" if progress else "",
             )
-            return so_far.whole()
+            summary = so_far.whole()
+            if not has_parts:
+                growing.check_window()
+            return summary
 
         return whole_or_partial(run, lambda: growing.n_bins, so_far.partial, SummaryError)

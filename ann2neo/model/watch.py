@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,7 +80,7 @@ class Watch:
         self._hooks = Hooks(model, selection, pushing.take, pushing.keep)
         self._n_passes, self._is_in_pass = 0, False
         self._while_on = ExitStack()
-        self._is_over = False
+        self._is_over = self._is_in_block = False
 
     def __enter__(self) -> Watch:
         load_compiler()
@@ -93,6 +93,9 @@ class Watch:
     def announce(self, *, lengths: Any = None, mask: Any = None) -> None:
         """Tell which steps of the stimuli in the next forward pass are not padding: only these are bins.
 
+        An ``attention_mask`` or lengths that the model is given are read without this; what is told here
+        counts more.
+
         Parameters
         ----------
         lengths : array, optional
@@ -101,6 +104,23 @@ class Watch:
             bool (n_stimuli, n_steps).
         """
         self._hooks.announce(shown_steps(lengths, mask))
+
+    @contextmanager
+    def stimulus(self) -> Iterator[None]:
+        """Take all forward passes in a block for steps of the same stimuli: see :meth:`Probe.stimulus`.
+
+        With ``every``, a block counts as one pass.
+        """
+        if self._is_in_block:
+            raise RuntimeError("this is within the block of a stimulus already: leave that one first")
+        self._is_in_block = True
+        try:
+            with self._hooks.stimulus() if self._hooks.is_on else nullcontext():
+                yield
+        finally:
+            self._is_in_block = False
+        if self._every > 1:
+            self._pass_is_done()
 
     def resume(self) -> None:
         """Look at the model's passes from now on."""
@@ -149,9 +169,13 @@ class Watch:
             output = call()
         finally:
             self._is_in_pass = False
-        self._n_passes += 1
-        self.resume()
+        self._pass_is_done()
         return output
+
+    def _pass_is_done(self) -> None:
+        if not self._is_in_block:
+            self._n_passes += 1
+            self.resume()
 
 
 class Clock:

@@ -239,7 +239,7 @@ def test_threads_with_a_model_each_and_with_one_for_all(net):
         with torch.no_grad():
             own.append((stimuli, record(copy.deepcopy(net), stimuli)))
             for _ in range(5):
-                net(stimuli)
+                net(stimuli.clone())
 
     with shared:
         threads = [threading.Thread(target=work, args=(part,)) for part in parts]
@@ -342,3 +342,63 @@ def test_an_error_within_a_branch_that_the_model_catches(net):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert record(Careful(), X).layers == ["relu"]
+
+
+# -- what hooks cannot see -------------------------------------------------------------------------------
+
+
+def test_what_is_no_module_is_refused(net):
+    exported = torch.export.export(net, (X,))
+    for model, message in (
+        (nn.ReLU, r"the class ReLU: give an object of it, ReLU\(\.\.\.\)"),
+        ("model.pt", r"the model is a str: give a torch\.nn\.Module"),
+        (exported, r"torch\.export.*give the module that was exported"),
+        (exported.module(), r"torch\.export.*give the module that was exported"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            record(model, X)
+        with pytest.raises(TypeError, match=message):
+            Probe(model)
+
+
+@pytest.mark.parametrize(("transform", "x"), [(torch.func.vmap, X[None]), (torch.func.jacrev, X)])
+def test_transforms_of_functions_are_refused(net, transform, x):
+    with Probe(net) as probe, pytest.raises(TypeError, match=r"torch\.func.*leave the probe before"):
+        transform(net)(x)
+    assert probe.n_stimuli == 0
+
+
+def test_nested_tensors_are_refused_with_what_to_do():
+    nested = torch.nested.nested_tensor([torch.ones(3, 2), torch.ones(5, 2)], layout=torch.jagged)
+    with pytest.raises(TypeError, match=r"to_padded_tensor\(x, 0\.0\), and give lengths="):
+        record(nn.ReLU(), nested, time_dim=1)
+    relu = nn.ReLU()
+    with Probe(relu, time_dim=1), pytest.raises(TypeError, match="to_padded_tensor"):
+        relu(nested)
+
+
+def test_sparse_activations_are_recorded():
+    class Sparse(nn.Module):
+        def forward(self, x):
+            return torch.relu(x).to_sparse()
+
+    recording = record(nn.Sequential(Sparse()), X, "0")
+    np.testing.assert_array_equal(recording.raster("0"), (X > 0).T)
+
+
+@pytest.mark.parametrize("numbers", [(1, 2), (2, 1)])
+def test_a_varying_number_of_calls_is_said_how_to_take(numbers):
+    class Varying(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.act, self.left = nn.ReLU(), list(numbers)
+
+        def forward(self, x):
+            for _ in range(self.left.pop(0)):
+                x = self.act(x - 0.1)
+            return x
+
+    with pytest.raises(RuntimeError, match="varying number of times, time_dim='calls' makes"):
+        record(Varying(), X, batch_size=len(X) // 2)
+    recording = record(Varying(), X, batch_size=len(X) // 2, time_dim="calls")
+    assert recording.n_bins == len(X) // 2 * 3

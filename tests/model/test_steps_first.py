@@ -127,6 +127,9 @@ def test_batches_of_your_own_may_have_their_steps_first():
 
 def test_a_probe_refuses_what_is_no_batch():
     model = nn.Sequential(nn.Conv1d(3, 4, 3), nn.ReLU())
-    with Probe(model) as probe, pytest.raises(ValueError, match=r"gave 4 .* a batch of 3 stimuli.*x\[None\]"):
+    with (
+        Probe(model) as probe,
+        pytest.raises(ValueError, match=r"'0', a Conv1d, .*shape \(3, 9\).*x\[None\]"),
+    ):
         model(torch.randn(3, 9))
     assert probe.n_stimuli == 0

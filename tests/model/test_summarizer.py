@@ -373,7 +373,10 @@ def test_checkpoints_are_written_as_time_passes(model, images, tmp_path, monkeyp
     assert seen == [[], ["run.npz"], ["run.npz"]]
 
 
-@pytest.mark.parametrize("more", [{"n_trials": 3}, {"n_trials": 2, "time_dim": 1}])
+@pytest.mark.parametrize(
+    "more",
+    [{"n_trials": 3}, {"n_trials": 2, "time_dim": 1}, {"n_trials": 1}, {"n_trials": 1, "time_dim": 1}],
+)
 def test_a_window_longer_than_every_trial_is_refused_as_by_a_recording(more):
     model, x = nn.Sequential(nn.Linear(4, 8), nn.Tanh()), torch.randn(20, 3, 4)
     longest = -(-20 // more["n_trials"]) * (3 if "time_dim" in more else 1)
@@ -386,3 +389,14 @@ def test_a_window_longer_than_every_trial_is_refused_as_by_a_recording(more):
     ):
         with pytest.raises(ValueError, match=f"window={longest + 1} bins, but the longest .* has {longest}"):
             refuses()
+
+
+def test_a_window_longer_than_what_came_is_refused_at_the_end():
+    """Nobody knows how many stimuli an iterator will give."""
+    model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU()), torch.randn(20, 4)
+    assert summarize(model, iter(x.split(6)), window=20).n_bins == 20
+    with pytest.raises(SummaryError, match=r"window=21 bins, but the longest of 1 .* has 20") as stopped:
+        summarize(model, iter(x.split(6)), window=21)
+    assert stopped.value.summary.n_bins == 20
+    # a part may be shorter than the window
+    assert summarize(model, x, window=21, n_stimuli=40).n_bins == 20

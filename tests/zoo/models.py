@@ -69,8 +69,6 @@ TRANSFORMER = {
 TEXT = {**TRANSFORMER, "vocab_size": 100, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 VISION = {**TRANSFORMER, "image_size": 16, "patch_size": 8}
 
-POOLER = "item 6: the pooler has no steps"
-
 
 # -- transformers ------------------------------------------------------------------------------------
 
@@ -109,7 +107,6 @@ def llama():
     "pooler.activation",
     time_dim=1,
     constant=("embeddings.token_type_embeddings",),
-    pending={"time": POOLER},
 )
 def bert():
     from transformers import BertConfig, BertModel
@@ -147,7 +144,6 @@ def clip_texts():
     "layers.*.mlp.activation_fn",
     "pooler.activation",
     time_dim=1,
-    pending={"time": POOLER},
 )
 def vit():
     from transformers import ViTConfig, ViTModel

@@ -11,7 +11,7 @@ import ann2neo
 
 from . import special
 from .capture import capture, cut, first_tensor, spikes
-from .checks import built, check, quiet, recorded, to_come
+from .checks import built, check, quiet, recorded
 from .models import BATCH_SIZE, N_STIMULI, ZOO, images
 from .special import OF_FRAMES, OF_IMAGES
 
@@ -77,7 +77,6 @@ def test_coordinates_of_channels_first_are_right(library, name, layer):
 
 
 @pytest.mark.parametrize("layers", [None, list(OF_IMAGES)], ids=["default", "named"])
-@to_come("item 16: lists of images are refused", TypeError)
 def test_lists_of_images_are_stimuli(layers):
     detector, batches = special.detector(), special.lists_of_images(BATCH_SIZE)
     activations = capture(detector, [(batch, len(batch)) for batch in batches]).chosen(OF_IMAGES)
@@ -104,7 +103,6 @@ def test_a_probe_leaves_proposals_out():
 
 
 @pytest.mark.parametrize("named", [False, True], ids=["default", "named"])
-@to_come("item 25: frames are not known as steps", ann2neo.RecordingError)
 def test_frames_are_steps(named):
     torch.manual_seed(0)
     film, stimuli = special.Film(), torch.randn(N_STIMULI, 6, 3, 32, 32)

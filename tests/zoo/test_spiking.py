@@ -8,7 +8,7 @@ import ann2neo
 
 from . import special
 from .capture import first_tensor
-from .checks import built, check, recorded, to_come
+from .checks import built, check, recorded
 from .models import N_STIMULI
 from .special import N_STEPS, Loop, currents
 
@@ -148,7 +148,6 @@ def test_labels_are_one_a_stimulus():
 # -- a loop around the model -------------------------------------------------------------------------
 
 
-@to_come("item 4: each pass is taken for new stimuli", AttributeError)
 def test_passes_can_be_steps_of_the_same_stimuli(stateful):
     network, reset, _ = stateful
     x = currents()
@@ -163,7 +162,6 @@ def test_passes_can_be_steps_of_the_same_stimuli(stateful):
     check(probe.recording, expected, n_bin_dims=2)
 
 
-@to_come("item 4: each pass is taken for new stimuli", AttributeError)
 def test_passes_of_a_network_that_is_given_its_state_can_be_steps():
     network = built("norse", special.norse)
     x, state = currents(), None
@@ -185,7 +183,6 @@ def show_often(network, x):
         network(x)
 
 
-@to_come("item 4: the same batch is shown several times without a word")
 def test_the_same_batch_shown_several_times_is_warned_of(stateful):
     network, reset, _ = stateful
     reset()

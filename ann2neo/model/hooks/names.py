@@ -62,6 +62,9 @@ def check_model(model: Any) -> None:
     """
     if isinstance(model, nn.Module) and not is_of(model, "torch._StatefulGraphModule"):
         return
+    if isinstance(model, type):
+        name = model.__name__
+        raise TypeError(f"the model is the class {name}: give an object of it, {name}(...)")
     what = type(model).__name__
     if isinstance(model, torch.export.ExportedProgram | nn.Module):
         raise TypeError(

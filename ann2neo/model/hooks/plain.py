@@ -6,21 +6,21 @@ import torch
 
 
 def check_is_plain(tensor: torch.Tensor, layer: str) -> None:
-    """Check that an activation is a dense tensor of real numbers, which lie in its memory.
+    """Check that an activation is a tensor of real numbers, which lie in its memory.
 
     Raises
     ------
     TypeError
-        If it is complex, sparse or nested, or comes from within ``torch.func.vmap`` and the like.
+        If it is complex or nested, or comes from within ``torch.func.vmap`` and the like.
     ValueError
         If it is on the meta device, where it holds no numbers.
 
     Examples
     --------
-    >>> check_is_plain(torch.eye(2).to_sparse(), "relu")
+    >>> check_is_plain(torch.zeros(2, dtype=torch.complex64), "fft")
     Traceback (most recent call last):
       ...
-    TypeError: layer 'relu' gives a sparse tensor (torch.sparse_coo), but ann2neo records dense ones: ...
+    TypeError: layer 'fft' gives complex numbers, which cannot exceed a threshold: choose another layer
     """
     if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         raise TypeError(
@@ -31,11 +31,6 @@ def check_is_plain(tensor: torch.Tensor, layer: str) -> None:
         raise TypeError(
             f"layer {layer!r} gives a nested tensor, but ann2neo records dense ones. Give the model padded "
             "stimuli (torch.nested.to_padded_tensor) with time_dim= and lengths=, or a packed sequence"
-        )
-    if tensor.layout != torch.strided:
-        raise TypeError(
-            f"layer {layer!r} gives a sparse tensor ({tensor.layout}), but ann2neo records dense ones: "
-            "record the layer before it, or wrap it in a module that returns its output.to_dense()"
         )
     if tensor.is_complex():
         raise TypeError(

@@ -175,7 +175,16 @@ class Selection:
     @property
     def has_steps_first(self) -> bool:
         """Whether the first dimension is time in some layer."""
-        return 0 in (self.time_dim.values() if isinstance(self.time_dim, Mapping) else [self.time_dim])
+        return 0 in self._time_dims
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether a dimension is time in some layer."""
+        return any(isinstance(dim, int) for dim in self._time_dims)
+
+    @property
+    def _time_dims(self) -> tuple[TimeDim, ...]:
+        return tuple(self.time_dim.values()) if isinstance(self.time_dim, Mapping) else (self.time_dim,)
 
     def channel_dim_of(self, names: tuple[str, ...], shape: tuple[int, ...]) -> int | None:
         """Return the dimension of a bin of a layer that was told to be the channel; None: not told.

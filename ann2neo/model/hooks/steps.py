@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,11 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 
 def into_bins(
-    layer: str, output: Any, time_dim: int | None, shown: torch.Tensor | None
+    layer: str,
+    output: Any,
+    time_dim: int | None,
+    shown: torch.Tensor | None,
+    may_be_empty: bool = False,
 ) -> tuple[torch.Tensor, np.ndarray]:
     """Return a layer's output with bins first, stimulus by stimulus, and the bins each stimulus takes.
 
@@ -26,6 +31,8 @@ def into_bins(
     shown : torch.Tensor, optional
         Which steps are bins: bool (n_stimuli, n_steps), or the number of steps from the first one on,
         int (n_stimuli,). The others are padding.
+    may_be_empty : bool
+        A stimulus may have no bin.
 
     Returns
     -------
@@ -37,7 +44,7 @@ def into_bins(
     Raises
     ------
     ValueError
-        If there is no such dimension, or it has other steps than ``shown``.
+        If there is no such dimension, it has other steps than ``shown``, or a stimulus has no bin.
 
     Examples
     --------
@@ -48,21 +55,93 @@ def into_bins(
     if isinstance(output, PackedSequence):
         output, shown = pad_packed_sequence(output, batch_first=True)
         time_dim = 1
-    if output.ndim == 0:
-        raise ValueError(f"layer {layer!r} gives one number for the whole batch: choose another layer")
+    _check_has(layer, output, time_dim)
     if time_dim is None:
         return output, np.ones(len(output), np.int64)
-    if not -output.ndim <= time_dim < output.ndim or output.ndim < 2:
-        raise ValueError(
-            f"time_dim={time_dim}, but layer {layer!r} gives an output of shape {tuple(output.shape)}: "
-            "give a dimension of it, or choose other layers"
-        )
     steps = output.movedim(time_dim, 1)
     n_stimuli, n_steps = steps.shape[:2]
     if shown is None:
         return steps.flatten(0, 1), np.full(n_stimuli, n_steps, np.int64)
     mask = _mask(layer, shown.to(steps.device), n_stimuli, n_steps)
-    return steps[mask], mask.sum(1).cpu().numpy()
+    of_stimuli = mask.sum(1).cpu().numpy()
+    if n_steps and not may_be_empty and not of_stimuli.all():
+        raise ValueError(
+            f"stimulus {int(of_stimuli.argmin())} of the batch has no step that is shown: leave it out"
+        )
+    return steps[mask], of_stimuli
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Bins of the stimuli in one layer, to compare layers.
+
+    Parameters
+    ----------
+    n_steps : int
+        Steps of a stimulus, with padding.
+    of_stimuli : tuple of int
+        Bins of each stimulus.
+    """
+
+    n_steps: int
+    of_stimuli: tuple[int, ...]
+
+    @property
+    def n_stimuli(self) -> int:
+        """Number of stimuli."""
+        return len(self.of_stimuli)
+
+    def __str__(self) -> str:
+        return counted(np.array(self.of_stimuli))
+
+
+def counted(n_steps: np.ndarray) -> str:
+    """Return in words how many stimuli there are, and of how many steps.
+
+    Examples
+    --------
+    >>> counted(np.array([3, 1, 2]))
+    '3 stimuli of 1 to 3 steps'
+    """
+    lengths = np.unique(n_steps).tolist()
+    return f"{len(n_steps)} stimuli of {' to '.join(map(str, lengths[:: max(1, len(lengths) - 1)]))} steps"
+
+
+def bins_of(layer: str, output: Any, time_dim: int | None, shown: torch.Tensor | None) -> Bins:
+    """Return the bins that :func:`into_bins` would give, without what is in them.
+
+    Raises
+    ------
+    ValueError
+        As :func:`into_bins`.
+
+    Examples
+    --------
+    >>> print(bins_of("rnn", torch.zeros(2, 3, 1), 1, torch.tensor([1, 3])))
+    2 stimuli of 1 to 3 steps
+    """
+    if isinstance(output, PackedSequence):
+        n_steps = len(output.batch_sizes)
+        lengths = pad_packed_sequence(output._replace(data=output.data[:, :0]))[1]
+        return Bins(n_steps, tuple(lengths.tolist()))
+    _check_has(layer, output, time_dim)
+    if time_dim is None:
+        return Bins(1, (1,) * len(output))
+    n_stimuli, n_steps = output.movedim(time_dim, 1).shape[:2]
+    if shown is None:
+        return Bins(n_steps, (n_steps,) * n_stimuli)
+    mask = _mask(layer, shown, n_stimuli, n_steps)
+    return Bins(n_steps, tuple(mask.sum(1).tolist()))
+
+
+def _check_has(layer: str, output: torch.Tensor, time_dim: int | None) -> None:
+    if output.ndim == 0:
+        raise ValueError(f"layer {layer!r} gives one number for the whole batch: choose another layer")
+    if time_dim is not None and (not -output.ndim <= time_dim < output.ndim or output.ndim < 2):
+        raise ValueError(
+            f"time_dim={time_dim}, but layer {layer!r} gives an output of shape {tuple(output.shape)}: "
+            "give a dimension of it, or choose other layers"
+        )
 
 
 def _mask(layer: str, shown: torch.Tensor, n_stimuli: int, n_steps: int) -> torch.Tensor:
@@ -82,10 +161,5 @@ def _mask(layer: str, shown: torch.Tensor, n_stimuli: int, n_steps: int) -> torc
             f"lengths or mask of shape {tuple(shown.shape)}, but layer {layer!r} gives {n_stimuli} stimuli "
             f"of {n_steps} steps: give ({n_stimuli},) lengths or a mask ({n_stimuli}, {n_steps}), or name "
             "as layers= only layers that have these steps"
-        )
-    empty = ~mask.any(1)
-    if n_steps and empty.any():
-        raise ValueError(
-            f"stimulus {int(empty.int().argmax())} of the batch has no step that is shown: leave it out"
         )
     return mask

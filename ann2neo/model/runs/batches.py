@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -19,50 +20,8 @@ from torch.utils.data import (
     default_collate,
 )
 
-
-@dataclass(frozen=True)
-class Batch:
-    """Stimuli to show at once.
-
-    Parameters
-    ----------
-    inputs : torch.Tensor, PackedSequence or dict
-        The model's first argument, or its arguments by name.
-    labels : array, optional
-        One for each stimulus.
-    shown : torch.Tensor, optional
-        Which steps are no padding: see :func:`ann2neo.model.hooks.steps.into_bins`.
-    n_stimuli : int, optional
-        Number of stimuli, where it is known.
-
-    Examples
-    --------
-    >>> len(Batch(torch.zeros(3, 2))), Batch({"input": torch.ones(1)}).show_to(nn.ReLU(), "cpu")
-    (3, tensor([1.]))
-    """
-
-    inputs: torch.Tensor | PackedSequence | dict[str, Any]
-    labels: Any = None
-    shown: torch.Tensor | None = None
-    n_stimuli: int | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the first tensor."""
-        if isinstance(self.inputs, PackedSequence):
-            return (int(self.inputs.batch_sizes[0]),)
-        first = self.inputs if isinstance(self.inputs, torch.Tensor) else _first_tensor(self.inputs)
-        return tuple(first.shape)
-
-    def __len__(self) -> int:
-        return self.shape[0] if self.n_stimuli is None else self.n_stimuli
-
-    def show_to(self, model: nn.Module, device: Any) -> Any:
-        """Call a model that is on a device; return its output."""
-        if not isinstance(self.inputs, dict):
-            return model(self.inputs.to(device))
-        moved = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in self.inputs.items()}
-        return model(**moved)
+from ..hooks.call import PAD_IT, is_graph
+from .batch import Batch, batch_of, first_tensor
 
 
 @dataclass(frozen=True)
@@ -82,7 +41,7 @@ class Arranged:
     @property
     def n_stimuli(self) -> int:
         """Number of stimuli."""
-        first = _first_tensor(self.stimuli) if isinstance(self.stimuli, Mapping) else self.stimuli
+        first = first_tensor(self.stimuli) if isinstance(self.stimuli, Mapping) else self.stimuli
         return int(first.shape[self.dim])
 
     def part(self, begin: int, end: int) -> Any:
@@ -97,7 +56,7 @@ class Arranged:
         dims = [dim for dim in range(self.dim + 1) if shape[dim : dim + 1] == (n,)]
         if not dims:
             return values
-        if len(dims) > 1 and values is not _first_tensor(self.stimuli):
+        if len(dims) > 1 and values is not first_tensor(self.stimuli):
             raise ValueError(
                 f"{name!r} has shape {shape}, and there are {n} stimuli: its first or its second dimension "
                 "could be the stimuli. Give batches of your own, as a list of dicts"
@@ -115,8 +74,10 @@ def number_of_stimuli(stimuli: Any) -> int | None:
     """
     if isinstance(stimuli, Arranged):
         return stimuli.n_stimuli
+    if is_graph(stimuli):
+        return batch_of(stimuli).n_stimuli
     if isinstance(stimuli, Mapping):
-        return len(_first_tensor(stimuli))
+        return len(first_tensor(stimuli))
     if not isinstance(stimuli, DataLoader):
         sized = isinstance(stimuli, Dataset | torch.Tensor | np.ndarray) and hasattr(stimuli, "__len__")
         return len(stimuli) if sized else None
@@ -159,9 +120,7 @@ def check_order(stimuli: Any, told: Iterable[str]) -> None:
 _RANDOM = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 
 
-def batches(
-    stimuli: Any, batch_size: int, model: nn.Module, *, lengths: Any = None, mask: bool = False
-) -> Iterator[Batch]:
+def batches(stimuli: Any, batch_size: int, model: nn.Module, *, lengths: Any = None) -> Iterator[Batch]:
     """Yield batches of stimuli.
 
     Parameters
@@ -174,8 +133,6 @@ def batches(
         NumPy's floats are given its precision.
     lengths : array, optional
         int (n_stimuli,), steps of each stimulus that are not padding.
-    mask : bool
-        Take these from an ``attention_mask`` among the arguments.
 
     Raises
     ------
@@ -196,8 +153,9 @@ def batches(
         stimuli = Arranged(stimuli, 0)
     raw_batches = _raw_batches(stimuli, batch_size)
     for raw in raw_batches:
-        batch = _by_name(raw, mask) if isinstance(raw, Mapping) else _in_order(raw, model)
-        batch = replace(batch, n_stimuli=_number_in(raw_batches, batch))
+        batch = batch_of(raw, model)
+        if batch.n_stimuli is None:
+            batch = replace(batch, n_stimuli=_number_in(raw_batches, batch))
         if not len(batch):
             continue
         if lengths is not None:
@@ -216,50 +174,9 @@ def batches(
         raise ValueError(f"{len(lengths)} lengths for {n_before} stimuli: give one for each")
 
 
-def _by_name(given: Mapping[str, Any], mask: bool) -> Batch:
-    inputs = {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in given.items()}
-    labels = inputs.pop("labels", None)
-    _first_tensor(inputs)  # raises if there is none
-    return Batch(inputs, labels, inputs.get("attention_mask") if mask else None)
-
-
-def _in_order(given: Any, model: nn.Module) -> Batch:
-    if isinstance(given, PackedSequence):
-        return Batch(given)
-    parts = [given] if isinstance(given, torch.Tensor | np.ndarray) else given
-    if isinstance(parts, Sequence) and parts and isinstance(parts[0], PackedSequence):
-        return Batch(parts[0], parts[1] if len(parts) > 1 else None)
-    usable = isinstance(parts, Sequence) and len(parts) > 0
-    if not usable or not isinstance(parts[0], torch.Tensor | np.ndarray) or not parts[0].ndim:
-        raise TypeError(
-            f"a batch of stimuli is a {type(given).__name__}: give tensors, (tensor, labels) tuples or "
-            "arguments by name, or run your own loop with ann2neo.Probe"
-        )
-    return Batch(_tensor(parts[0], model), parts[1] if len(parts) > 1 else None)
-
-
-def _first_tensor(inputs: Mapping[str, Any]) -> Any:
-    found = next((v for v in inputs.values() if isinstance(v, torch.Tensor | np.ndarray) and v.ndim), None)
-    if found is None:
-        raise TypeError(
-            f"none of the stimuli's arguments {list(inputs)} is a tensor with a dimension: give the model's "
-            "arguments by name, each (n_stimuli, ...)"
-        )
-    return found
-
-
-def _tensor(stimuli: torch.Tensor | np.ndarray, model: nn.Module) -> torch.Tensor:
-    """Return a tensor; NumPy's floats get the precision of the model."""
-    if isinstance(stimuli, torch.Tensor):
-        return stimuli
-    tensor = torch.from_numpy(np.ascontiguousarray(stimuli))
-    own = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    return tensor.to(own) if tensor.is_floating_point() else tensor
-
-
 def _is_whole(stimuli: Any) -> bool:
     """Tell whether all stimuli are in one array, or in arrays by name."""
-    return isinstance(stimuli, Mapping | torch.Tensor | np.ndarray)
+    return isinstance(stimuli, Mapping | torch.Tensor | np.ndarray) and not is_graph(stimuli)
 
 
 def _number_in(raw_batches: Any, batch: Batch) -> int | None:
@@ -286,15 +203,29 @@ class _Cut:
         return (self.arranged.part(i, min(i + size, n)) for i in range(0, n, size))
 
 
+def _collate(stimuli: Any) -> Any:
+    """Return what makes a batch of items of a Dataset: graphs do not stack."""
+    first = stimuli[0] if len(stimuli) else None
+    if isinstance(first, Mapping) or not is_graph(first):
+        return default_collate
+    return import_module("torch_geometric.data").Batch.from_data_list
+
+
 def _raw_batches(stimuli: Any, batch_size: int) -> Iterable[Any]:
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: give at least one")
     if isinstance(stimuli, Arranged):
+        if getattr(stimuli.stimuli, "is_nested", False):
+            raise TypeError(f"stimuli is a nested tensor: {PAD_IT}")
+        if getattr(stimuli.stimuli, "layout", torch.strided) != torch.strided:
+            raise TypeError("stimuli is a sparse tensor: give stimuli.to_dense()")
         if getattr(stimuli.stimuli, "ndim", 1) == 0:
             raise ValueError("stimuli is one number: give an array whose first dimension is the stimuli")
         return _Cut(stimuli, batch_size)
+    if is_graph(stimuli):
+        return [stimuli]  # it has all nodes that its edges name
     if isinstance(stimuli, Dataset) and not isinstance(stimuli, torch.utils.data.IterableDataset):
-        return DataLoader(stimuli, batch_size)
+        return DataLoader(stimuli, batch_size, collate_fn=_collate(stimuli))
     if isinstance(stimuli, tuple) and len(stimuli) == 2 and getattr(stimuli[1], "ndim", 0) == 1:
         raise TypeError(
             "stimuli is a pair, (x, y): if y are labels, call record(model, x, labels=y), or give "

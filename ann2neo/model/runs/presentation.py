@@ -10,7 +10,8 @@ from torch import nn
 from tqdm import tqdm
 
 from ..hooks.hooks import Hooks
-from .batches import Batch, batches, number_of_stimuli
+from .batch import Batch
+from .batches import batches, number_of_stimuli
 from .states import resets_of
 
 
@@ -21,6 +22,7 @@ def show(
     device: torch.device,
     *,
     batch_size: int,
+    before: Callable[[Batch], None] | None = None,
     after: Callable[[Batch, slice], None] | None = None,
     lengths: Any = None,
     n_done: int = 0,
@@ -38,6 +40,8 @@ def show(
         As for :func:`ann2neo.record`.
     device : torch.device
         Where batches are sent.
+    before : callable, optional
+        Called before each batch, with it.
     after : callable, optional
         Called after each batch, with it and with the places of its stimuli among all that were shown.
     lengths : array, optional
@@ -63,18 +67,19 @@ def show(
     3 slice(0, 3, None)
     2 slice(3, 5, None)
     """
-    by_mask = hooks.selection.time_dim is not None
     bar = tqdm(total=number_of_stimuli(stimuli), desc=progress, unit=" stimuli", disable=not progress)
     resets = resets_of(model)
     with hooks, bar:
-        for i, batch in enumerate(batches(stimuli, batch_size, model, lengths=lengths, mask=by_mask)):
+        for i, batch in enumerate(batches(stimuli, batch_size, model, lengths=lengths)):
             if i >= n_done:
-                before = hooks.n_stimuli
+                n_before = hooks.n_stimuli
                 for reset in resets:
                     reset()
+                if before is not None:
+                    before(batch)
                 _present(model, hooks, batch, device)
                 if after is not None:
-                    after(batch, slice(before, hooks.n_stimuli))
+                    after(batch, slice(n_before, hooks.n_stimuli))
             bar.update(len(batch))
 
 

@@ -29,6 +29,11 @@ class GrowingSummary:
     lengths : array, optional
         int (n_stimuli,), the bins of each stimulus, if they are told beforehand.
 
+    Attributes
+    ----------
+    n_stimuli : int, optional
+        How many stimuli will come in all, where that is known.
+
     Examples
     --------
     >>> growing = GrowingSummary(trials=(2, 2))
@@ -55,6 +60,7 @@ class GrowingSummary:
         self.window, self.bin_size, self.seed = window, bin_size, seed
         self.isi_histogram, self.n_correlated, self.backend = isi_histogram, n_correlated, backend
         self.start, self.trials, self.lengths = start, trials, lengths
+        self.n_stimuli: int | None = None
         self.n_steps: int | None = 1
         self._summary: Summary | None = None
 
@@ -94,8 +100,9 @@ class GrowingSummary:
     def empty(self, n_steps: int | None) -> Summary:
         """Return an empty summary for stimuli of so many steps; None: of different numbers of them."""
         bins = self._bins_of_trials(n_steps)
-        if bins and self.window is not None:
-            PseudoTime(milliseconds(self.bin_size), bins).check_window(self.window)
+        all_bins = bins or self._all_bins(n_steps)
+        if all_bins and self.window is not None:
+            PseudoTime(milliseconds(self.bin_size), all_bins).check_window(self.window)
         return Summary(
             default_window(bins or ()) if self.window is None else self.window,
             bin_size=self.bin_size,
@@ -106,6 +113,17 @@ class GrowingSummary:
             seed=self.seed,
             backend=self.backend,
         )
+
+    def check_window(self) -> None:
+        """Raise ValueError if all bins, now that they are added up, are fewer than a counting window."""
+        if self.window is not None and self.trials is None:
+            PseudoTime(milliseconds(self.bin_size), (self.n_bins,)).check_window(self.window)
+
+    def _all_bins(self, n_steps: int | None) -> tuple[int, ...]:
+        """Return the bins of the one trial, as far as they are known."""
+        if self.lengths is not None:
+            return (int(torch.as_tensor(self.lengths).sum()),)
+        return () if self.n_stimuli is None or n_steps is None else (self.n_stimuli * n_steps,)
 
     def _bins_of_trials(self, n_steps: int | None) -> tuple[int, ...] | None:
         if n_steps is None and self.start:

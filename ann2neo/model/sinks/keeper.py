@@ -194,7 +194,8 @@ def as_array(values: Any) -> np.ndarray:
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
-    return np.asarray(values)
+    array = np.asarray(values)
+    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array  # a column, as data sets have it
 
 
 def _prediction(output: Any, n_stimuli: int) -> dict[str, np.ndarray]:
