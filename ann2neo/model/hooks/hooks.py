@@ -382,12 +382,15 @@ class Hooks:
 
             return hook
 
-        def after(module: nn.Module, args: Any, output: Any) -> None:
-            first_look.after(output)
+        def after(path: str) -> Callable[..., None]:
+            def hook(module: nn.Module, args: Any, output: Any) -> None:
+                first_look.after(path, module, args, output)
+
+            return hook
 
         for path, module in first_look.modules(self.model).items():
             self._pass.callback(module.register_forward_pre_hook(before(path)).remove)
-            self._pass.callback(module.register_forward_hook(after).remove)
+            self._pass.callback(module.register_forward_hook(after(path)).remove)
 
     def _with_stimuli(self, fired: list[Fired]) -> list[Fired]:
         """Return what has the steps of the stimuli; warn of the rest, which is left out from now on."""
