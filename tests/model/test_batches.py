@@ -26,7 +26,7 @@ def networks():
     torch.manual_seed(0)
     return [
         (nn.Sequential(nn.Conv2d(3, 3, 3), nn.ReLU()), torch.randn(3, 8, 8), "'0', a Conv2d"),
-        (nn.Sequential(nn.ReLU(), nn.MaxPool1d(2), nn.ReLU()), torch.randn(3, 8), "'1', a MaxPool1d"),
+        (nn.Sequential(nn.ReLU(), nn.Conv1d(3, 3, 2), nn.ReLU()), torch.randn(3, 8), "'1', a Conv1d"),
         (nn.Sequential(nn.ConvTranspose3d(2, 2, 2), nn.ReLU()), torch.randn(2, 4, 4, 4), "a ConvTranspose3d"),
         (nn.Sequential(nn.Linear(4, 4), nn.ReLU()), torch.randn(4), "'0', a Linear"),
         (nn.GRU(3, 5, batch_first=True), torch.randn(7, 3), "'GRU', a GRU"),
@@ -64,6 +64,32 @@ def test_models_that_make_a_batch_of_what_they_are_given_are_recorded():
     with Probe(model, "act") as probe:
         model(torch.randn(N, 1, 8, 8)[:, 0])
     assert probe.n_stimuli == N
+
+
+@pytest.mark.parametrize("n_images", [3, 5])
+def test_images_that_a_model_sees_one_by_one_are_not_recorded_as_channels(n_images):
+    class OneByOne(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.each, self.all = nn.Conv2d(2, 3, 3), nn.ReLU(), nn.ReLU()
+
+        def forward(self, images):
+            return self.all(torch.stack([self.each(self.conv(image)) - 0.1 for image in images]))
+
+    images, model = torch.randn(n_images, 2, 8, 8), OneByOne()
+    with pytest.raises(
+        ValueError, match=r"one by one.*looks like 3 stimuli: give another|gave 3 stimuli of 1 steps"
+    ):
+        record(model, images)
+    images = torch.randn(5, 2, 8, 8)
+    expected = model(images).flatten(1) > 0
+    np.testing.assert_array_equal(record(model, images, "all").raster("all"), expected.T)
+
+
+def test_pooling_of_units_is_no_single_stimulus():
+    model, x = nn.Sequential(nn.AdaptiveAvgPool1d(4), nn.ReLU()), torch.randn(N, 8)
+    expected = torch.relu(x.reshape(N, 4, 2).mean(2)) > 0
+    np.testing.assert_array_equal(record(model, x).raster("1"), expected.T)
 
 
 # -- lengths and labels --------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ class FirstLook:
 
     def __init__(self, call: Call, looks_for_films: bool) -> None:
         self.orders: set[str] = set()
-        self._given = call.given
+        self._given, self._n_stimuli = call.given, call.n_stimuli
         # weakly, so that no activation lives longer than without
         self._films: list[weakref.ref[torch.Tensor]] = []
         if looks_for_films and call.given is not None and call.given.ndim > 1:
@@ -48,7 +48,7 @@ class FirstLook:
             for path, module in module_paths(model).items()
             if path
             and not isinstance(module, torch.jit.ScriptModule)
-            and (self._films or self._may_be_unbatched(module))
+            and (self._films or self._may_be_unbatched(module) or (_n_dims_unbatched(module) or 0) > 1)
         }
 
     def around(
@@ -64,7 +64,7 @@ class FirstLook:
             self.before(path, module, args)
         output = call()
         with torch._C.DisableTorchFunction():
-            self.after(output)
+            self.after(path, module, args, output)
         return output
 
     def _may_be_unbatched(self, module: nn.Module) -> bool:
@@ -92,8 +92,24 @@ class FirstLook:
         films = [film for each in self._films if (film := each()) is not None]
         self.orders.update(order for film in films if (order := _order(film, given)))
 
-    def after(self, output: Any) -> None:
-        """Look at what a module gives: it may be flattened later on."""
+    def after(self, path: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """Look at what a module gives: it may be flattened later on.
+
+        Raises
+        ------
+        ValueError
+            If the module sees the stimuli one by one, and gives as many channels or steps as there are
+            stimuli.
+        """
+        first = args[0] if args and isinstance(args[0], torch.Tensor) else None
+        found = output[0] if isinstance(output, tuple) else output
+        is_single = first is not None and first.ndim > 1 and first.ndim == _n_dims_unbatched(module)
+        if is_single and isinstance(found, torch.Tensor) and len(found) in self._n_stimuli:
+            raise ValueError(
+                f"module {path!r}, a {type(module).__name__}, is given stimuli one by one. What it gives, of "
+                f"shape {tuple(found.shape)}, looks like {len(found)} stimuli: give another batch_size, and "
+                "record layers that see the stimuli together"
+            )
         if not self._films or self._given is None or not isinstance(output, torch.Tensor):
             return
         if output.ndim > 2 and output.shape[:2] == self._given.shape[:2]:
@@ -149,11 +165,14 @@ def _order(film: torch.Tensor, given: torch.Tensor) -> str | None:
 
 
 def _n_dims_unbatched(module: nn.Module) -> int | None:
-    """Return the dimensions of a single stimulus that a module of torch's own takes, if it takes one."""
+    """Return the dimensions of a single stimulus that a module of torch's own takes, if it takes one.
+
+    Not of pooling: where it takes (n_stimuli, units) for one stimulus, it gives the same.
+    """
     if isinstance(module, nn.RNNBase | nn.MultiheadAttention):
         return 2
     if isinstance(module, nn.Linear | nn.RNNCellBase):
         return 1
     own = (k.__name__ for k in type(module).__mro__ if k.__module__.startswith("torch.nn"))
-    found = next((match for name in own if (match := re.search(r"(Conv|Pool).*(\d)d$", name))), None)
-    return None if found is None else int(found[2]) + 1
+    found = next((match for name in own if (match := re.search(r"Conv.*(\d)d$", name))), None)
+    return None if found is None else int(found[1]) + 1

@@ -27,7 +27,7 @@ from .first_look import FirstLook
 from .functions import ACTIVATIONS, FunctionCalls, is_activation, name_of, place_of_call
 from .interception import intercept, release
 from .maps import Maps
-from .names import gives_spikes, is_leaf, model_names, module_paths, unwrapped, what_there_is
+from .names import is_leaf, model_names, module_paths, unwrapped, what_there_is
 from .place import Frame, Place
 from .plain import check_is_plain
 from .selection import Selection, TimeDim
@@ -208,7 +208,7 @@ class Hooks:
             name,
             None if of_torch else path,
             path or type(module).__name__ if by_hand else None,
-            name is not None and (is_leaf(module) or gives_spikes(module)),
+            name is not None and is_leaf(module),
             is_leaf(module),
         )
 

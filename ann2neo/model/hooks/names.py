@@ -97,14 +97,14 @@ def _kinds(kind: type) -> frozenset[str]:
 
 
 def is_leaf(module: nn.Module) -> bool:
-    """Tell whether a module holds no others, apart from those that make its weights.
+    """Tell whether a module holds no others, apart from those that make its weights or a neuron's gradient.
 
     Examples
     --------
     >>> is_leaf(nn.utils.parametrizations.weight_norm(nn.Linear(2, 3))), is_leaf(nn.Sequential(nn.ReLU()))
     (True, False)
     """
-    return all(name == "parametrizations" for name, _ in module.named_children())
+    return gives_spikes(module) or all(name == "parametrizations" for name, _ in module.named_children())
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
