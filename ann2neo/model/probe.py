@@ -150,10 +150,10 @@ class Probe:
 
     def __exit__(self, *exception: object) -> None:
         self._hooks.__exit__(*exception)
-        if self._is_pushing and not self.n_stimuli and sys.exc_info()[0] is None:
+        if self._is_pushing and not self._hooks.was_called and sys.exc_info()[0] is None:
             warnings.warn(
                 f"the summaries got nothing: no forward pass of {type(self._hooks.model).__name__} was "
-                "completed in the block. Call the model itself, not its forward method or its parts",
+                "begun in the block. Call the model itself, not its forward method or its parts",
                 stacklevel=2,
             )
 

@@ -352,8 +352,8 @@ def test_what_is_no_module_is_refused(net):
     for model, message in (
         (nn.ReLU, r"the class ReLU: give an object of it, ReLU\(\.\.\.\)"),
         ("model.pt", r"the model is a str: give a torch\.nn\.Module"),
-        (exported, r"torch\.export.*give the module that was exported"),
-        (exported.module(), r"torch\.export.*give the module that was exported"),
+        (exported, r"torch\.export.*Give the module it was made from"),
+        (exported.module(), r"torch\.export.*Give the module it was made from"),
     ):
         with pytest.raises(TypeError, match=message):
             record(model, X)

@@ -71,7 +71,7 @@ def test_nested_tensors():
         sentences = [torch.randn(3, 6), torch.randn(5, 6)]
         for layout in (torch.jagged, torch.strided):
             nested = torch.nested.nested_tensor(sentences, layout=layout)
-            with pytest.raises(TypeError, match=r"layer '1' gives a nested tensor.*to_padded_tensor"):
+            with pytest.raises(TypeError, match=r"given a nested tensor.*to_padded_tensor"):
                 probed(network(), lambda model, given=nested: model(given), time_dim=1)
         padded = torch.nested.to_padded_tensor(nested, 0.0)
     assert record(network(), padded, time_dim=1, lengths=[3, 5]).n_bins == 8  # the way out
@@ -90,10 +90,9 @@ class Sparse(nn.Module):
 @pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support:UserWarning")
 def test_sparse_tensors(layout):
-    with pytest.raises(TypeError, match=r"layer '0' gives a sparse tensor \(torch\.sparse_\w+\).*to_dense"):
-        record(nn.Sequential(Sparse(layout)), X, "0")
-    found = record(nn.Sequential(Sparse(layout, back=True)), X, "0")
-    assert (found.raster("0") == (X > 0).T.numpy()).all()
+    for back in (False, True):
+        found = record(nn.Sequential(Sparse(layout, back)), X, "0")
+        assert (found.raster("0") == (X > 0).T.numpy()).all()
 
 
 def exported(model):
@@ -124,9 +123,12 @@ def test_an_exported_program_taken_apart_has_layers():
 
 @pytest.mark.parametrize("model", [lambda x: x, None, nn.ReLU, "resnet18"])
 def test_what_is_no_model(model):
-    with pytest.raises(TypeError, match=r"the model is a \w+: give a torch\.nn\.Module"):
+    with pytest.raises(
+        TypeError,
+        match=r"the model is (a \w+: give a torch\.nn\.Module|the class ReLU: give an object of it)",
+    ):
         record(model, X)
-    with pytest.raises(TypeError, match=r"give a torch\.nn\.Module"):
+    with pytest.raises(TypeError, match=r"give (a torch\.nn\.Module|an object of it)"):
         Probe(model)
 
 

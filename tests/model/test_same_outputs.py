@@ -218,7 +218,7 @@ def test_compiled_functions_that_call_the_model(when, grad):
 def test_a_loop_that_never_calls_the_model_is_told_so():
     model, summary = nn.Sequential(nn.Linear(6, 8), nn.ReLU()), Summary(window=2)
     with (
-        pytest.warns(UserWarning, match="no forward pass of Sequential was completed"),
+        pytest.warns(UserWarning, match="no forward pass of Sequential was begun"),
         Probe(model, into=[summary]),
     ):
         model[1](model[0](torch.randn(4, 6)))

@@ -247,7 +247,9 @@ def test_under_a_glob_what_gives_no_tensor_is_left_out_and_named():
             return x
 
     model = Net()
-    with pytest.warns(UserWarning, match=r"not recorded: .*'nothing'.*'number'.*'phase'.*complex"):
+    with pytest.warns(
+        UserWarning, match=r"not recorded: .*'nothing'.*'number'.*'phase'.*no tensor of real numbers"
+    ):
         recording = record(model, X, "*")
     check(recording, captured(model, "first"))
     with pytest.raises(TypeError, match="layer 'nothing' gives a NoneType"):
@@ -260,7 +262,7 @@ def test_weights_that_are_made_of_others_are_no_layers(kind):
     make = getattr(nn.utils.parametrizations, kind)
     # as many rows as there are stimuli
     model = nn.Sequential(make(nn.Linear(6, 20)), nn.ReLU())
-    with pytest.warns(UserWarning, match="'0.parametrizations.weight.0': 'it does not depend"):
+    with pytest.warns(UserWarning, match="'0.parametrizations.weight.0': .*do not depend"):
         recording = record(model, X, "*")
     check(recording, captured(model, "0", "1"))
 
@@ -282,7 +284,7 @@ def test_what_is_computed_from_parameters_alone_is_no_layer():
             return torch.relu(self.out(state) + x @ keys.T[:, :5])
 
     model = Prototypes()
-    with pytest.warns(UserWarning, match="'act': 'it does not depend on the stimuli'"):
+    with pytest.warns(UserWarning, match="'act': .*do not depend on the stimuli"):
         recording = record(model, X, batch_size=20)
     with torch.no_grad():
         check(recording, {"relu": model(X)})
@@ -366,7 +368,7 @@ def test_experts_that_see_some_stimuli_are_refused_with_the_reason():
             return y
 
     model = Experts()
-    with pytest.raises(ValueError, match=r"left out: .*'experts.0.1'.*first dimension is not the batch"):
+    with pytest.raises(ValueError, match=r"not recorded: .*'experts.0.1'.*first dimension is not the batch"):
         record(model, X)
     with pytest.raises(ValueError, match="activations for a batch of 20 stimuli"):
         record(model, X, "experts.0.1")

@@ -54,7 +54,7 @@ class Fired:
         return isinstance(self.output, PackedSequence) or self.output.ndim > 2
 
 
-def left_out(
+def other_steps(
     fired: Sequence[Fired],
     selection: Selection,
     call: Call,

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ...recording.by_layer import check_keys
 from ...recording.units import Layer
-from .agreement import Fired, fits_surely, left_out, shown_in
+from .agreement import Fired, fits_surely, other_steps, shown_in
 from .block import Block, Repeats
 from .call import Call, check_number
 from .constants import Constants
@@ -26,10 +26,11 @@ from .fast_path import FAST_PATHS, may_be_fast, without
 from .first_look import FirstLook
 from .functions import ACTIVATIONS, FunctionCalls, is_activation, name_of, place_of_call
 from .interception import intercept, release
+from .left_out import LeftOut
 from .maps import Maps
 from .names import is_leaf, model_names, module_paths, unwrapped, what_there_is
 from .place import Frame, Place
-from .plain import check_is_plain
+from .plain import NotRecordable, check_is_plain
 from .selection import Selection, TimeDim
 from .steps import Bins, counted, into_bins
 
@@ -60,7 +61,7 @@ def tensor_of(output: Any, layer: str) -> torch.Tensor | PackedSequence:
     if isinstance(found, PackedSequence):
         return found
     if not isinstance(found, torch.Tensor):
-        raise TypeError(
+        raise NotRecordable(
             f"layer {layer!r} gives a {type(output).__name__} without a tensor in its first level: "
             "choose a layer inside it, or wrap it in a module that returns the tensor to record"
         )
@@ -127,6 +128,7 @@ class Hooks:
         self.on_layer, self.on_pass = on_layer, on_pass
         self.layers: dict[str, Layer] = {}
         self.n_stimuli = 0
+        self.was_called = False
         self._modules = self._without_script(selection.modules(self.model))
         self._chosen = {id(module): name for name, module in self._modules.items()}
         self._names_of: dict[int, tuple[str, ...]] = {}
@@ -286,8 +288,7 @@ class Hooks:
         if not self._complete_passes:  # nothing is left of a first pass that failed
             self.layers.clear()
             self._names.clear()
-            self._left_out: dict[str, str] = {}
-            self._n_left_out = 0
+            self._left_out = LeftOut()
             self._films: dict[str, str] = {}
             self._is_by_hand: dict[str, bool] = {}
             self._places_of_calls: dict[str, Any] = {}
@@ -334,7 +335,7 @@ class Hooks:
 
     def _begin_pass(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._call = Call(self.model, args, kwargs, self.selection.has_steps_first)
-        self._thread = threading.get_ident()
+        self._thread, self.was_called = threading.get_ident(), True
         if self._block is not None:
             self._n_shown_before = self._block.begin(self._call if self.selection.has_steps else None)
         if not self._complete_passes:
@@ -413,11 +414,9 @@ class Hooks:
         self._films = self._look.films(fired)
         fired = [self._unflattened(each) for each in fired]
         may_be = self._may_be or self._call.n_stimuli
-        out = left_out(fired, self.selection, self._call, self._shown, may_be, self._bins)
-        if out:
-            self._left_out |= {
-                name: f"it has other steps than the stimuli: {shape}" for name, shape in out.items()
-            }
+        out = other_steps(fired, self.selection, self._call, self._shown, may_be, self._bins)
+        for name, shape in out.items():
+            self._left_out.add(name, "they have other steps than the stimuli", shape)
         return [each for each in fired if each.name not in out]
 
     def _unflattened(self, fired: Fired) -> Fired:
@@ -570,7 +569,7 @@ class Hooks:
             if not self.selection.wants_activation(name):
                 return
             if self._constants is not None and self._constants.hold(output):
-                self._left_out.setdefault(name, "")  # no activation of anything
+                self._left_out.add(name)  # no activation of anything
         time_dim = self.selection.time_dim_of(name)
         if time_dim != "calls":
             self._check_place_of_call(name)
@@ -621,9 +620,7 @@ class Hooks:
         if not self._complete_passes:
             reason = self._why_not(name, output, time_dim)
             if reason and not self.selection.names(name, *modules):
-                self._left_out[name] = reason
-                if not self._n_left_out and isinstance(output, torch.Tensor) and output.ndim:
-                    self._n_left_out = len(output)
+                self._left_out.add(name, reason, output)
                 return
         self._fire(name, modules, output, time_dim)
 
@@ -631,18 +628,18 @@ class Hooks:
         """Return the reason why what fired in the first pass is no layer, if there is one."""
         try:
             found = tensor_of(output, name)
-        except TypeError as error:
-            return str(error)
+        except NotRecordable:
+            return "they give no tensor of real numbers"
         if not isinstance(found, torch.Tensor):
             return ""
         if self._constants is not None and self._constants.hold(found):
-            return "it does not depend on the stimuli"
+            return "they do not depend on the stimuli"
         if self._holds or self._call.nodes is not None:
             return ""  # other steps are looked at in the end of the pass
         numbers = self._may_be or self._call.n_stimuli
         dim = 1 if time_dim in (0, -found.ndim) else 0
         if numbers and (found.ndim <= dim or found.shape[dim] not in numbers):
-            return f"its first dimension is not the batch: {tuple(found.shape)}"
+            return "their first dimension is not the batch"
         return ""
 
     def _fire(self, name: str, modules: tuple[str, ...], output: Any, time_dim: TimeDim) -> None:
@@ -684,7 +681,7 @@ class Hooks:
                 f"layer {name!r} gives shape {tuple(output.shape)} for {n_nodes} nodes: choose layers that "
                 "give one activation for each node"
             )
-        self._left_out[name] = f"its first dimension is not the nodes of the graphs: {tuple(output.shape)}"
+        self._left_out.add(name, "their first dimension is not the nodes of the graphs", output)
         return False
 
     def _receive(self, fired: Fired) -> None:
@@ -740,16 +737,15 @@ class Hooks:
             "used in training only, nor the inside of TorchScript or of compiled code. "
             "ann2neo.layers(model, stimuli) lists what can be recorded"
         )
-        left_out = {name: reason for name, reason in self._left_out.items() if reason}
         missing = self.selection.unmet(self.layers.values())
         if missing or not self._results:
             lacking = missing or list(self._modules) or "of an activation, module or function,"
             there_is = what_there_is(model_names(self.model, aliases=True))
-            if left_out:
-                check_number(
-                    self._n_left_out, self._may_be or self._call.n_stimuli, f"left out: {left_out}. "
-                )
-                raise ValueError(f"no layer {lacking} is left: {left_out}; {there_is}. {way_out}")
+            if self._left_out:
+                why = f"not recorded: {self._left_out}. "
+                if self._left_out.n_first is not None:
+                    check_number(self._left_out.n_first, self._may_be or self._call.n_stimuli, why)
+                raise ValueError(f"{why}So no layer {lacking} is left; {there_is}. {way_out}")
             raise ValueError(f"no layer {lacking} fired in a forward pass; {there_is}. {way_out}")
         gone = [name for name, layer in self.layers.items() if layer not in self._results]
         if gone:
@@ -767,8 +763,8 @@ class Hooks:
         silent = [name for name in self._modules if name not in self._n_firings]
         if silent:
             warnings.warn(f"not recorded, because they did not fire: {silent}. {way_out}", stacklevel=2)
-        if left_out:
-            warnings.warn(f"not recorded: {left_out}", stacklevel=2)
+        if self._left_out:
+            warnings.warn(f"not recorded: {self._left_out}", stacklevel=2)
 
 
 def _is_of_torch(module: nn.Module) -> bool:

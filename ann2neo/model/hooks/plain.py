@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 
 
+class NotRecordable(TypeError):
+    """What a layer gives is no tensor of real numbers: another layer may be recorded."""
+
+
 def check_is_plain(tensor: torch.Tensor, layer: str) -> None:
     """Check that an activation is a tensor of real numbers, which lie in its memory.
 
@@ -20,7 +24,7 @@ def check_is_plain(tensor: torch.Tensor, layer: str) -> None:
     >>> check_is_plain(torch.zeros(2, dtype=torch.complex64), "fft")
     Traceback (most recent call last):
       ...
-    TypeError: layer 'fft' gives complex numbers, which cannot exceed a threshold: choose another layer
+    ann2neo.model.hooks.plain.NotRecordable: layer 'fft' gives complex numbers, which cannot exceed a threshold: choose another layer
     """
     if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         raise TypeError(
@@ -33,7 +37,7 @@ def check_is_plain(tensor: torch.Tensor, layer: str) -> None:
             "stimuli (torch.nested.to_padded_tensor) with time_dim= and lengths=, or a packed sequence"
         )
     if tensor.is_complex():
-        raise TypeError(
+        raise NotRecordable(
             f"layer {layer!r} gives complex numbers, which cannot exceed a threshold: choose another layer"
         )
     if tensor.device.type == "meta":
