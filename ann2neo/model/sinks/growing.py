@@ -19,7 +19,8 @@ class GrowingSummary:
     Parameters
     ----------
     window : int, optional
-        Bins in a counting window; by default 100, or the shortest trial where that is shorter.
+        Bins in a counting window; by default what leaves 50 windows, or 100 where it is not known how many
+        bins will come: see :func:`.default_window`.
     bin_size, isi_histogram, n_correlated, seed, backend
         As for :class:`ann2neo.Summary`.
     start : int
@@ -29,6 +30,11 @@ class GrowingSummary:
     lengths : array, optional
         int (n_stimuli,), the bins of each stimulus, if they are told beforehand.
 
+    Attributes
+    ----------
+    n_stimuli : int, optional
+        How many stimuli will come in all, where that is known.
+
     Examples
     --------
     >>> growing = GrowingSummary(trials=(2, 2))
@@ -36,7 +42,7 @@ class GrowingSummary:
     >>> growing.receive(layer, torch.ones(10, 3), np.zeros(3), np.array([5, 5]))  # stimuli of five steps
     >>> growing.complete(10)
     >>> growing.summary.trial_bins, growing.summary.window
-    ((10, 10), 10)
+    ((10, 10), 2)
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class GrowingSummary:
         self.window, self.bin_size, self.seed = window, bin_size, seed
         self.isi_histogram, self.n_correlated, self.backend = isi_histogram, n_correlated, backend
         self.start, self.trials, self.lengths = start, trials, lengths
+        self.n_stimuli: int | None = None
         self.n_steps: int | None = 1
         self._summary: Summary | None = None
 
@@ -97,7 +104,7 @@ class GrowingSummary:
         if bins and self.window is not None:
             PseudoTime(milliseconds(self.bin_size), bins).check_window(self.window)
         return Summary(
-            default_window(bins or ()) if self.window is None else self.window,
+            default_window(bins or self._all_bins(n_steps)) if self.window is None else self.window,
             bin_size=self.bin_size,
             trial_bins=bins,
             start=self.start * (n_steps or 1),
@@ -106,6 +113,12 @@ class GrowingSummary:
             seed=self.seed,
             backend=self.backend,
         )
+
+    def _all_bins(self, n_steps: int | None) -> tuple[int, ...]:
+        """Return the bins of the one trial, as far as they are known."""
+        if self.lengths is not None:
+            return (int(torch.as_tensor(self.lengths).sum()),)
+        return () if self.n_stimuli is None or n_steps is None else (self.n_stimuli * n_steps,)
 
     def _bins_of_trials(self, n_steps: int | None) -> tuple[int, ...] | None:
         if n_steps is None and self.start:
