@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.run is None:
         known.print_help()
         return 0
+    os.environ.setdefault("MPLBACKEND", "agg")  # figures go to files, and open no window
     try:
         with warnings.catch_warnings():
             warnings.showwarning = show_warning

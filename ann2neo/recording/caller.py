@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = str(Path(__file__).parents[1])
 
 
-def warn_caller(message: str) -> None:
+def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn, and point at the first line outside of this package that led here.
 
     Examples
@@ -23,4 +23,4 @@ def warn_caller(message: str) -> None:
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)

@@ -15,12 +15,14 @@ import torch
 
 from ..recording.by_layer import value_for
 from ..recording.caller import warn_caller
+from ..recording.neurons import n_spikes_before_binning
 from ..recording.threshold import values_for
 from ..recording.time import PseudoTime, milliseconds
 from ..recording.units import Layer, unit_table
 from .handover import SummaryHandover
-from .kernels.windows import DEFAULT_WINDOW, Layout, few_windows
+from .kernels.windows import DEFAULT_WINDOW, Layout
 from .npz import damage_named, read_state, write_state
+from .remarks import Remark, all_or_nothing, few_windows, lost_in_binning
 from .statistics import STATISTICS, Sums
 from .sums.network_sums import NetworkSums
 from .tables import correlation, expected_rows, layer_rows, population, unit_rows
@@ -454,15 +456,54 @@ class Summary(SummaryHandover):
     @property
     def values(self) -> Mapping[str, np.ndarray]:
         """The value of each statistic for each unit, float64 (n_units,); read-only."""
-        self._cached("warned", self._warn_of_few_windows)
+        self._cached("warned", self._warn)
         return self._cached(
             "values", lambda: _read_only({s.name: s.value(self.sums, self.bin_size) for s in STATISTICS})
         )
 
-    def _warn_of_few_windows(self) -> bool:
-        if few := few_windows(self.n_windows, self.window, self.layout.pieces(self.start, self.stop)):
-            warn_caller(few)
-        return bool(few)
+    def _warn(self) -> None:
+        n_spikes = int(self.sums.n_spikes.sum())
+        for remark in (
+            few_windows(self.n_windows, self.window, self.time.trial_bins),
+            all_or_nothing("all layers", n_spikes, self.n_bins * len(self.sums.n_spikes)),
+        ):
+            if remark:
+                warn_caller(remark, Remark)
+
+    @property
+    def n_spikes(self) -> dict[str, int]:
+        """Number of spikes of each layer."""
+        of_units = self._places["layer"].to_frame().assign(n_spikes=self.sums.n_spikes)
+        return of_units.groupby("layer", sort=False)["n_spikes"].sum().to_dict()
+
+    @property
+    def n_spikes_before_binning(self) -> dict[str, int]:
+        """Number of spikes that layers of neurons had in the bins, where several could share one.
+
+        Only of layers of which the annotations know it: see :meth:`ann2neo.Recording.from_neo`.
+        """
+        return n_spikes_before_binning(self.annotations, self.n_spikes)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What has to be known before the numbers are read, in plain words.
+
+        Few windows; layers that never spike, or always; spikes of neurons that share a bin.
+
+        Examples
+        --------
+        >>> Summary(2).update({"relu": torch.zeros(100, 3)}).remarks
+        ['relu: no unit ever spikes. If that is not what you want, lower the threshold']
+        """
+        seconds = self.n_bins * self.bin_size / 1e3
+        before, n_spikes = self.n_spikes_before_binning, self.n_spikes
+        found = [few_windows(self.n_windows, self.window, self.time.trial_bins)]
+        for name, layer in self._network.layers.items():
+            found.append(all_or_nothing(name, n_spikes[name], self.n_bins * layer.n_units))
+            if name in before:
+                of_all_units = seconds * layer.n_units
+                found.append(lost_in_binning(name, n_spikes[name], before[name], of_all_units))
+        return [remark for remark in found if remark]
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

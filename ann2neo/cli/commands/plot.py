@@ -20,11 +20,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _plot(args: argparse.Namespace) -> int:
     from ...interop.atomic import check_can_be_written
     from ...plot import overview, require
+    from ...plot.shown import save_figure
 
     require()
     output = Path(args.output or Path(args.files[0]).with_suffix(".png"))
     check_can_be_written(output, overwrite=args.overwrite)
-    overview(open_recordings(args.files, args), window=args.window).savefig(output)
+    save_figure(overview(open_recordings(args.files, args), window=args.window), output)
     print(output)
     return 0
 

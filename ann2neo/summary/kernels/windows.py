@@ -53,29 +53,6 @@ def default_window(trial_bins: Sequence[int] = ()) -> int:
     return min(2, shortest)
 
 
-def few_windows(n_windows: int, window: int, trial_bins: Sequence[int]) -> str:
-    """Return what to say of Fano factors over so few windows; nothing, if there are 20 or more.
-
-    Examples
-    --------
-    >>> few_windows(5, 100, [500])
-    'a Fano factor of 5 windows (of 100 bins) is mostly noise: take shorter windows, window=10 for example'
-    >>> few_windows(1, 8, [8])
-    'one window (of 8 bins) gives no Fano factor: record more stimuli, 100 or more'
-    >>> few_windows(20, 100, [2000])
-    ''
-    """
-    if n_windows >= FEW_WINDOWS:
-        return ""
-    better, bins = default_window(trial_bins), f"(of {window} bins)" if window > 1 else "(of 1 bin)"
-    way_out = f"take shorter windows, window={better} for example"
-    if better >= window or sum(n // better for n in trial_bins) < FEW_WINDOWS:
-        way_out = "record more stimuli, 100 or more"
-    if n_windows < 2:
-        return f"{('no complete', 'one')[n_windows]} window {bins} gives no Fano factor: {way_out}"
-    return f"a Fano factor of {n_windows} windows {bins} is mostly noise: {way_out}"
-
-
 @dataclass(frozen=True)
 class Layout:
     """Pseudo-time divided into trials, and these into counting windows.
