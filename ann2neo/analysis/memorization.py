@@ -104,7 +104,7 @@ def indicators(
     >>> table.loc["network", ["activation_probability_mean", "class_selectivity"]].round(2).tolist()
     [0.33, 0.14]
     >>> table.filter(like="relative_fano").round(1).loc["network"].tolist()
-    [1.0, 1.0, 3.6]
+    [1.0, 1.0, 3.7]
     """
     if n_orders < 1:
         raise ValueError(f"n_orders={n_orders}: give at least one")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import textwrap
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ..command import Command
+from ..errors import say
 
 GRID = {
     "data": "data sets (default: digits)",
@@ -59,21 +62,29 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _study(args: argparse.Namespace) -> int:
     from ...plot import require
     from ...study import Study, run_study, verdicts, write_report
+    from ...study.cells.storage import is_done
 
     require()
     given: dict[str, Any] = {
         **{name: tuple(values) for name in GRID if (values := getattr(args, name)) is not None},
         **{name: value for name in SETTINGS if (value := getattr(args, name)) is not None},
     }
-    results = run_study(
-        args.output,
-        Study(**given),
-        processes=args.processes,
-        device=args.device,
-        root=args.root,
-        download=args.download,
-        progress=True,
-    )
+    study = Study(**given)
+    try:
+        results = run_study(
+            args.output,
+            study,
+            processes=args.processes,
+            device=args.device,
+            root=args.root,
+            download=args.download,
+            progress=sys.stderr.isatty(),
+        )
+    except KeyboardInterrupt:
+        n = sum(is_done(cell, Path(args.output)) for cell in study.cells)
+        of_all = f"{n} of {len(study.cells)} cells"
+        say(f"{of_all} are stored in {args.output}: the same command goes on with the rest")
+        raise
     report = write_report(results, args.output, tables=args.tables)
     judged = verdicts(results).to_dict("records")
     width = 1 + max((len(row["indicator"]) for row in judged), default=0)
