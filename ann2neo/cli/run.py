@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from .commands import COMMANDS
+from .encoding import print_in_any_encoding
 from .errors import ERRORS, in_words, say, show_warning
 
 
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["info", "missing.nwb"])
     2
     """
+    print_in_any_encoding()
     known = parser()
     args = known.parse_args(argv)
     if args.version:

@@ -71,9 +71,11 @@ def _compare(args: argparse.Namespace) -> int:
     if len(set(table["bin_size"])) > 1:
         sizes = ", ".join(f"{name} {each.bin_size:g} ms" for name, each in summaries.items())
         print(f"\nthe bins differ in size: {sizes}; choose those of neurons with --bin-size")
-    for name, summary in summaries.items():
-        for remark in summary.remarks:
-            print(textwrap.fill(f"\nNOTE: {name}: {remark}", 98, subsequent_indent="      "))
+    notes = [f"NOTE: {name}: {remark}" for name, each in summaries.items() for remark in each.remarks]
+    if notes:
+        print()
+    for note in notes:
+        print(textwrap.fill(note, 98, subsequent_indent="      "))
     caveats = caveats_of(summary.annotations for summary in summaries.values())
     print(f"\n{textwrap.fill(caveats, 98)}")
     print(*saved, sep="\n")

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 
 from ...recording.recording import Recording
+from ...summary.remarks import all_or_nothing
 from ..command import Command
 from ..files import file_options, open_recording
 
@@ -26,6 +27,9 @@ def _info(args: argparse.Namespace) -> int:
     for name, raster in recording.rasters.items():
         cells = f"{raster.n_units:>8}  {' × '.join(map(str, raster.shape)):<16}{raster.n_spikes:>12}"
         print(f"{name:{width}}  {cells}  {_range(raster.threshold)}")
+    for name, raster in recording.rasters.items():
+        if remark := all_or_nothing(name, raster.n_spikes, raster.n_units * raster.n_bins):
+            print(f"NOTE: {remark}")
     print("\nannotations")
     for key, value in recording.annotations.items():
         print(f"  {key}: {value}")
