@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +68,7 @@ def summarized(
     >>> [summary.window for summary in summarized({"short": short, "long": long}).values()]
     [2, 2]
     """
-    if not recordings:
-        raise ValueError("there is no recording to compare: give one or more, by name")
+    check_named(recordings)
     made = {name: each.window for name, each in recordings.items() if isinstance(each, Summary)}
     for name, of_summary in made.items():
         if window not in (None, of_summary):
@@ -90,6 +90,33 @@ def summarized(
         name: each if isinstance(each, Summary) else summarize_recording(each, window)
         for name, each in recordings.items()
     }
+
+
+def check_named(recordings: Any) -> None:
+    """Raise TypeError or ValueError unless recordings are given by name, with what to give instead.
+
+    Examples
+    --------
+    >>> check_named(["one.nwb"])
+    Traceback (most recent call last):
+    ...
+    TypeError: recordings are given by name, but this is a list: give {"one": recording, "other": ...}
+    >>> check_named({"one": "one.nwb"})
+    Traceback (most recent call last):
+    ...
+    TypeError: 'one' is a str: give a Recording or Summary, such as ann2neo.load('one.nwb')
+    """
+    if not isinstance(recordings, Mapping):
+        raise TypeError(
+            f"recordings are given by name, but this is a {type(recordings).__name__}: give "
+            '{"one": recording, "other": ...}'
+        )
+    if not recordings:
+        raise ValueError("there is no recording to compare: give one or more, by name")
+    for name, each in recordings.items():
+        if not isinstance(each, Recording | Summary):
+            example = f", such as ann2neo.load({str(each)!r})" if isinstance(each, str | os.PathLike) else ""
+            raise TypeError(f"{name!r} is a {type(each).__name__}: give a Recording or Summary{example}")
 
 
 def compare(recordings: Mapping[str, Recording | Summary], window: int | None = None) -> pd.DataFrame:

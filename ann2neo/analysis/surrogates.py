@@ -58,9 +58,9 @@ def surrogate(recording: Recording, method: str = "stimuli", *, dt: Any = None, 
     Returns
     -------
     Recording
-        With the same stimuli; annotated with ``surrogate`` and ``surrogate_seed``. Elephant's methods, but for
-        ``shuffle_isis``, can move several spikes of a unit into one bin: ``n_spikes_merged`` says how many
-        were lost. Spikes that are moved out of their trial are lost, too.
+        With the same stimuli; annotated with ``surrogate`` and ``surrogate_seed``. Elephant's methods, but
+        for ``shuffle_isis``, can move several spikes of a unit into one bin: ``n_spikes_merged`` says how
+        many were lost. Spikes that are moved out of their trial are lost, too.
 
     Raises
     ------

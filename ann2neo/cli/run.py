@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 
 from .commands import COMMANDS
@@ -47,10 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.run is None:
         known.print_help()
         return 0
+    options = [*vars(args), *("n_trials", "n_stimuli")]
     os.environ.setdefault("MPLBACKEND", "agg")  # figures go to files, and open no window
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = show_warning
+            warnings.showwarning = partial(show_warning, options=options)
             status: int = args.run(args)
             return status
     except KeyboardInterrupt:
@@ -62,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ERRORS as error:
         if args.traceback:
             raise
-        say(f"error: {in_words(error)}")
+        say(f"error: {in_words(error, options)}")
         return 2
 
 

@@ -12,6 +12,7 @@ from ..analysis.goodness_of_fit.tests import TESTS
 from ..analysis.poisson import PoissonFit
 from ..recording.neurons import of_neurons
 from ..summary.summary import Summary
+from .errors import with_options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,8 @@ def report(summary: Summary, fit: PoissonFit, shuffled: bool | None = None) -> s
         "(n−1)/n·(1−p) of independent bins"
     )
     for remark in summary.remarks:
-        lines += textwrap.wrap(f"NOTE: {remark}", 98, subsequent_indent="      ")
+        note = f"NOTE: {with_options(remark, ['window'])}"
+        lines += textwrap.wrap(note, 98, subsequent_indent="      ")
     lines += ["", *_population_table(layers), ""]
     lines += [*_tests_table(layers, fit), *_untested(fit)]
     if not summary.isi_histogram:

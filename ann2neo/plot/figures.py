@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..analysis.caveats import BINS_OF_NEURONS, SHUFFLED, caveats_of
-from ..analysis.comparison import summarized
+from ..analysis.comparison import check_named, summarized
 from ..recording.neurons import of_neurons
 from ..recording.recording import Recording
 from ..summary.summary import Summary
@@ -56,8 +56,13 @@ def overview(recordings: Mapping[str, Recording], *, window: int | None = None) 
     ['toy', 'Distribution over units', 'Fano factor of each unit']
     """
     require()
-    if not recordings:
-        raise ValueError("there is no recording to draw: give one or more, by name")
+    check_named(recordings)
+    for name, each in recordings.items():
+        if not isinstance(each, Recording):
+            raise TypeError(
+                f"{name!r} is a Summary, which keeps no spikes to draw: give its Recording, or draw "
+                "statistics alone with plot.comparison"
+            )
     summaries = summarized(recordings, window)
     mixed = len({summary.n_windows for summary in summaries.values()}) > 1
     abreast = min(len(recordings), RASTERS_ABREAST)
@@ -89,13 +94,13 @@ def overview(recordings: Mapping[str, Recording], *, window: int | None = None) 
     return figure
 
 
-def comparison(summaries: Mapping[str, Summary]) -> Figure:
+def comparison(recordings: Mapping[str, Recording | Summary]) -> Figure:
     """Draw the statistics of networks and neurons over one another: rates, Fano factors, CVs of intervals.
 
     Parameters
     ----------
-    summaries : mapping of str to Summary
-        By name: see :func:`ann2neo.analysis.comparison.summarized`.
+    recordings : mapping of str to Recording or Summary
+        By name. Recordings are summarized: see :func:`ann2neo.analysis.comparison.summarized`.
 
     Returns
     -------
@@ -107,6 +112,8 @@ def comparison(summaries: Mapping[str, Summary]) -> Figure:
     ------
     ImportError
         If matplotlib or viziphant is not installed.
+    TypeError, ValueError
+        If there is no recording, or something else is given.
 
     Examples
     --------
@@ -117,6 +124,7 @@ def comparison(summaries: Mapping[str, Summary]) -> Figure:
     ['Distribution over units', 'Fano factor of each unit', 'Intervals of each unit']
     """
     require()
+    summaries = summarized(recordings)
     figure = new_figure(figsize=(15, 5.8), dpi=120, layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     for number, (name, summary) in enumerate(summaries.items()):

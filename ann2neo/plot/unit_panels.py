@@ -8,7 +8,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ..analysis.comparison import summarized
 from ..recording.neurons import of_neurons
+from ..recording.recording import Recording
 from ..summary.remarks import few_windows
 from ..summary.summary import Summary
 from .style import COLOURS, LIGHT, axis_label, require, statistic_of
@@ -23,7 +25,9 @@ FEW = 30
 """Up to this many units are drawn as larger points."""
 
 
-def rates(summary: Summary, *, ax: Axes, label: str | None = None, color: Any = COLOURS[0]) -> None:
+def rates(
+    summary: Summary | Recording, *, ax: Axes, label: str | None = None, color: Any = COLOURS[0]
+) -> None:
     """Draw the distribution over units of the activation probability p, and so of the firing rate.
 
     With stimuli in random order, the spike train of one unit tells nothing beyond p. Networks differ in how p
@@ -32,7 +36,7 @@ def rates(summary: Summary, *, ax: Axes, label: str | None = None, color: Any = 
 
     Parameters
     ----------
-    summary : Summary
+    summary : Summary or Recording
         Statistics of the units.
     ax : matplotlib.axes.Axes
         Where to draw; draw several summaries on one to compare them.
@@ -52,6 +56,7 @@ def rates(summary: Summary, *, ax: Axes, label: str | None = None, color: Any = 
     'activation probability: fraction of bins with a spike, p'
     """
     require()
+    summary = summarized({"it": summary})["it"]
     p = summary.values["activation_probability"]
     edges = np.linspace(0, 1, N_RATE_BINS + 1)
     heights = np.histogram(p, edges)[0] / len(p) * 100
@@ -73,7 +78,7 @@ def rates(summary: Summary, *, ax: Axes, label: str | None = None, color: Any = 
 
 
 def fano_against_rate(
-    summary: Summary, *, ax: Axes, label: str | None = None, color: Any = COLOURS[0]
+    summary: Summary | Recording, *, ax: Axes, label: str | None = None, color: Any = COLOURS[0]
 ) -> None:
     """Draw the Fano factor of each unit against p, beside memoryless processes.
 
@@ -83,7 +88,7 @@ def fano_against_rate(
 
     Parameters
     ----------
-    summary : Summary
+    summary : Summary or Recording
         Statistics of the units. Silent units have no Fano factor, and in a single window no unit has one.
     ax : matplotlib.axes.Axes
         Where to draw; draw several summaries on one to compare them.
@@ -102,6 +107,7 @@ def fano_against_rate(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['Poisson: 2/3', 'Bernoulli: 2/3 · (1 − p)', 'toy']
     """
+    summary = summarized({"it": summary})["it"]
     n = summary.n_windows
     words = (f"{n - 1}/{n}", f"{n - 1}/{n} · (1 − p)") if n > 1 else None
     points = _against_rate("fano_factor", words, summary, ax=ax, label=label, color=color)
@@ -130,14 +136,16 @@ def _name_windows(ax: Axes, points: Any, label: str | None, windows: str) -> Non
     _legend(ax)
 
 
-def cv_against_rate(summary: Summary, *, ax: Axes, label: str | None = None, color: Any = COLOURS[0]) -> None:
+def cv_against_rate(
+    summary: Summary | Recording, *, ax: Axes, label: str | None = None, color: Any = COLOURS[0]
+) -> None:
     """Draw the coefficient of variation of each unit's intervals against p, beside memoryless processes.
 
     Independent bins (Bernoulli) give √(1 − p), a Poisson process 1.
 
     Parameters
     ----------
-    summary : Summary
+    summary : Summary or Recording
         Statistics of the units; units without intervals have no CV.
     ax : matplotlib.axes.Axes
         Where to draw; draw several summaries on one to compare them.
@@ -163,7 +171,7 @@ def cv_against_rate(summary: Summary, *, ax: Axes, label: str | None = None, col
 def _against_rate(
     name: str,
     expected: tuple[str, str] | None,
-    summary: Summary,
+    summary: Summary | Recording,
     *,
     ax: Axes,
     label: str | None,
@@ -171,6 +179,7 @@ def _against_rate(
 ) -> Any:
     """Draw a statistic against p, and what a Poisson process and independent bins give, in these words."""
     require()
+    summary = summarized({"it": summary})["it"]
     drawn = {line.get_label() for line in ax.lines}
     if expected is not None and f"Poisson: {expected[0]}" not in drawn:
         p = np.linspace(0, 1, 101)[1:]

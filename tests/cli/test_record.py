@@ -139,7 +139,7 @@ def test_an_error_on_the_way_saves_what_there_is(stimuli, capsys):
     np.testing.assert_array_equal(recording.raster("1"), (stimuli[:20] > 0).T)
     _, err = capsys.readouterr()
     assert "error: layer '1' gives NaN for stimulus 23, unit 1" in err
-    assert "go on with allow_nan=True (on the command line --allow-nan), which counts NaN as no spike" in err
+    assert "go on with --allow-nan, which counts NaN as no spike" in err
     assert "r.nwb holds the 20 of 60 stimuli recorded before that" in err
     assert record("--no-shuffle --allow-nan --overwrite").n_bins == 60
 

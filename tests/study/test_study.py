@@ -183,8 +183,8 @@ def test_a_study_that_is_killed_loses_no_cell(tmp_path):
     assert not [*tmp_path.glob("cells/.*")]
 
 
-def pressed(folder, processes, seeds, times, **settings):
-    """Press Ctrl-C, as a terminal does, when two cells are stored: (cells then, exit status, stderr, s)."""
+def pressed(folder, processes, seeds, times, after=2, **settings):
+    """Press Ctrl-C, as a terminal does, when cells are stored: (cells then, exit status, stderr, seconds)."""
     command = [sys.executable, "-m", "ann2neo", "study", "--regimes", "random", "sgd_true"]
     for name, value in {**SMALL, **settings, "seeds": seeds, "processes": processes}.items():
         command += [f"--{name.replace('_', '-')}", str(value)]
@@ -192,14 +192,18 @@ def pressed(folder, processes, seeds, times, **settings):
         [*command, "-o", str(folder)], stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     n_stored = 0
-    while n_stored < 2 and process.poll() is None:
-        time.sleep(0.05)
-        n_stored = len([*folder.glob("cells/digits-*/cell.json")])
-    began = time.monotonic()
-    for press in range(times):
-        time.sleep(0.5 * (press > 0))
-        os.killpg(process.pid, signal.SIGINT)
-    said = process.communicate(timeout=200)[1]
+    try:
+        while n_stored < after and process.poll() is None:
+            time.sleep(0.05)
+            n_stored = len([*folder.glob("cells/digits-*/cell.json")])
+        began = time.monotonic()
+        for press in range(times):
+            time.sleep(0.5 * (press > 0))
+            os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=200)[1]
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     return n_stored, process.returncode, said, time.monotonic() - began
 
 
@@ -218,7 +222,9 @@ def test_after_ctrl_c_no_cell_begins_and_those_that_run_are_stored(tmp_path, pro
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_second_ctrl_c_ends_at_once(tmp_path, processes):
-    _, status, said, seconds = pressed(tmp_path, processes, seeds=4, times=2, sgd_epochs=1_000_000)
+    _, status, said, seconds = pressed(
+        tmp_path, processes, seeds=4, times=2, after=processes, sgd_epochs=1_000_000
+    )
     assert status == 130
     assert seconds < 20  # such a cell would take hours
     assert "Traceback" not in said

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from ...summary.remarks import Remark
 from ..command import Command, overwrite_option, window_option
-from ..files import file_options, open_recordings
+from ..errors import with_options
+from ..files import by_name, file_options, open_either
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +38,9 @@ COLUMNS = {
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", metavar="FILE", help="recordings, or any files that Neo reads")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="recordings, summaries (.npz), or any files that Neo reads"
+    )
     parser.add_argument("-o", "--output", help="figure: .png, .pdf, .svg …")
     parser.add_argument("--table", metavar="FILE", help="the table, with all columns: .csv or .parquet")
     window_option(parser)
@@ -58,7 +61,8 @@ def _compare(args: argparse.Namespace) -> int:
         check_can_be_written(args.output, overwrite=args.overwrite)
     if args.table is not None:
         check_can_be_tabled(args.table, overwrite=args.overwrite)
-    summaries = summarized(open_recordings(args.files, args), args.window)
+    opened = {name: open_either(file, args) for name, file in by_name(args.files).items()}
+    summaries = summarized(opened, args.window)
     warnings.simplefilter("ignore", Remark)  # they are printed below
     table = compare(summaries)
     saved = []
@@ -71,7 +75,11 @@ def _compare(args: argparse.Namespace) -> int:
     if len(set(table["bin_size"])) > 1:
         sizes = ", ".join(f"{name} {each.bin_size:g} ms" for name, each in summaries.items())
         print(f"\nthe bins differ in size: {sizes}; choose those of neurons with --bin-size")
-    notes = [f"NOTE: {name}: {remark}" for name, each in summaries.items() for remark in each.remarks]
+    notes = [
+        f"NOTE: {name}: {with_options(remark, ['window'])}"
+        for name, each in summaries.items()
+        for remark in each.remarks
+    ]
     if notes:
         print()
     for note in notes:

@@ -60,7 +60,7 @@ def _record(args: argparse.Namespace) -> int:
             annotations=origin(args, stimuli),
         )
     except RecordingError as error:
-        say(f"error: {in_words(error.__cause__ or error)}")
+        say(f"error: {in_words(error.__cause__ or error, vars(args))}")
         recording, status = error.recording, 1
     if status == 0 and recording.annotations.get("interrupted"):
         status = 130

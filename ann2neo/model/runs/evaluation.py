@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .given import check_model, device_named
+
 
 @contextmanager
 def evaluation(model: nn.Module, device: Any = None) -> Iterator[torch.device]:
@@ -39,11 +41,12 @@ def evaluation(model: nn.Module, device: Any = None) -> Iterator[torch.device]:
     >>> model.training, model[0].training, model[1].training
     (True, False, True)
     """
+    check_model(model)
     training = {module: module.training for module in model.modules()}
     tensor = next((t for ts in (model.parameters(), model.buffers()) for t in ts), None)
     # what is on meta is loaded as it runs, or nothing runs
     home = torch.device("cpu") if tensor is None or tensor.is_meta else tensor.device
-    where = home if device is None else torch.device(device)
+    where = home if device is None else device_named(device)
     accelerators = [d.index or 0 for d in (home, where) if d.type == "cuda"]
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=set(accelerators)):
