@@ -132,9 +132,10 @@ def _from_foreign_block(block: neo.Block, bin_size: float) -> Recording:
             stacklevel=3,
         )
     trains = _aligned([list(segment.spiketrains) for segment in segments], block.name)
-    binned, counted = zip(*(_binned(of_segment, bin_size) for of_segment in trains), strict=True)
-    time = PseudoTime(bin_size, tuple(dense.shape[1] for dense in binned))
-    dense, n_before = np.concatenate(binned, axis=1), sum(counted)
+    binned = [_binned(of_segment, bin_size) for of_segment in trains]
+    time = PseudoTime(bin_size, tuple(dense.shape[1] for dense, _ in binned))
+    dense = np.concatenate([of_segment for of_segment, _ in binned], axis=1)
+    n_before = np.sum([n for _, n in binned], axis=0)
     n_spikes = sum(len(train) for of_segment in trains for train in of_segment)
     merged = n_spikes - int(dense.sum())
     if merged:

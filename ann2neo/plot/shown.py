@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,11 +53,10 @@ def _shown_once() -> type[Figure]:
     class Shown(Figure):
         def _ipython_display_(self) -> None:
             """Show the figure in a notebook; pyplot then does not show it again at the end of the cell."""
-            from IPython.display import display
-
             image = io.BytesIO()
             self.savefig(image, format="png")
             plt.close(self)
+            display = import_module("IPython.display").display  # whoever calls this has IPython
             display({"image/png": image.getvalue(), "text/plain": repr(self)}, raw=True)
 
     return Shown

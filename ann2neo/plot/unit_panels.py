@@ -185,9 +185,9 @@ def _against_rate(
         p = np.linspace(0, 1, 101)[1:]
         statistic, how = statistic_of(name), (summary.time.bin_size, summary.n_windows)
         ax.plot(p, statistic.poisson(p, *how), "--", color=LIGHT, label=f"Poisson: {expected[0]}")
-        dashes = "-" if not drawn else (0, (1, len(drawn)))
-        line = {"color": "black", "linestyle": dashes, "label": f"Bernoulli: {expected[1]}"}
-        ax.plot(p, statistic.bernoulli(p, *how), **line)
+        dashes: Any = "-" if not drawn else (0, (1, len(drawn)))
+        label_of_line = f"Bernoulli: {expected[1]}"
+        ax.plot(p, statistic.bernoulli(p, *how), color="black", linestyle=dashes, label=label_of_line)
     p, values = summary.values["activation_probability"], summary.values[name]
     size = 9 if len(p) > FEW else 36
     points = ax.scatter(p, values, s=size, color=color, alpha=0.55, linewidths=0, label=label)

@@ -474,7 +474,8 @@ class Summary(SummaryHandover):
     def n_spikes(self) -> dict[str, int]:
         """Number of spikes of each layer."""
         of_units = self._places["layer"].to_frame().assign(n_spikes=self.sums.n_spikes)
-        return of_units.groupby("layer", sort=False)["n_spikes"].sum().to_dict()
+        of_layers: dict[str, int] = of_units.groupby("layer", sort=False)["n_spikes"].sum().to_dict()
+        return of_layers
 
     @property
     def n_spikes_before_binning(self) -> dict[str, int]:

@@ -464,8 +464,10 @@ def test_the_command(tmp_path, capsys):
     regimes = ["--regimes", "random", "generalizing", "memorizing"]
     command = ["study", "--seeds", "2", *regimes, *options, "--processes", "1", "-o", str(tmp_path / "s")]
     assert main(command) == 0
-    told = capsys.readouterr().out
+    told, err = capsys.readouterr()
+    assert "%|" not in err  # no bar where nobody watches
     assert "class selectivity" in told
+    assert "cannot tell (needs 2 seeds that reach their goal)" in " ".join(told.split())
     assert "4 cells goal not reached" in told
     assert max(map(len, told.splitlines())) <= 100
     assert json.loads((tmp_path / "s" / "study.json").read_text())["seeds"] == 2
