@@ -62,7 +62,7 @@ def effects(results: Results, *, layer: str = "network", seed: int = 0) -> pd.Da
         differences = (one - other).loc[one.index.intersection(other.index)]
         regimes = {comparison.one, comparison.other}
         is_missed = np.array(
-            [any((*pair, regime) in missed for regime in regimes) for pair in differences.index]
+            [any((*pair, regime) in missed for regime in regimes) for pair in differences.index], bool
         )
         for cell, of_cell in differences.assign(missed=is_missed).groupby(level=CELL):
             evidence = of_cell[~of_cell["missed"]]

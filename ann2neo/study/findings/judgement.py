@@ -123,7 +123,8 @@ def _doses(results: Results, layer: str) -> dict[str, float]:
     seen = of_layer(looks[looks["last"] & (looks["split"] == "training")], layer)
     seen = seen[seen["regime"].isin(DOSE)]
     missed = missed_their_goal(results)
-    seen = seen[[tuple(row) not in missed for row in seen[[*CELL, "seed", "regime"]].to_numpy()]]
+    networks = seen[[*CELL, "seed", "regime"]].itertuples(index=False, name=None)
+    seen = seen[np.array([network not in missed for network in networks], bool)]
     found: dict[str, list[float]] = {}
     for _, of_cell in seen.groupby([*CELL, "seed"]):
         dose = of_cell["regime"].map(DOSE)
