@@ -20,7 +20,7 @@ from ann2neo.study.cells import Cell, Results, Study
 from ann2neo.study.cells import cell as one_cell
 from ann2neo.study.cells.images import images
 from ann2neo.study.findings.comparisons import DOSE, INDICATORS
-from ann2neo.study.networks import network
+from ann2neo.study.networks import ARCHITECTURES, network
 from ann2neo.study.regimes import REGIMES, Regime, labels_of
 
 pytestmark = pytest.mark.slow
@@ -456,7 +456,18 @@ def test_the_options_are_the_settings_of_a_study():
     numbers = {f.name for f in dataclasses.fields(Study)} - {"data", "architectures", "regimes"}
     assert set(SETTINGS) == numbers
     defaults = Study()
-    assert all(type(getattr(defaults, name)) is kind for name, (kind, _) in SETTINGS.items())
+    for name, (default, _) in SETTINGS.items():
+        assert getattr(defaults, name) == default
+        assert type(getattr(defaults, name)) is type(default)
+
+
+def test_help_shows_defaults_regimes_and_architectures(capsys):
+    with pytest.raises(SystemExit):
+        main(["study", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    for name in (*REGIMES, *ARCHITECTURES):
+        assert f" {name}" in told
+    assert "training ends at this accuracy on the labels learned (default: 0.99)" in told
 
 
 def test_the_command(tmp_path, capsys):
