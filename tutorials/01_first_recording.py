@@ -232,7 +232,8 @@ figure.savefig(folder / "raster.png")
 # stimulus. Without memory that is a *Bernoulli* process: independent tosses of a coin with probability p.
 # Its counts in W bins are binomial, mean W·p and variance W·p·(1 − p), so the Fano factor is **1 − p**, not
 # 1. Only units with small p look like Poisson. `summarize` gives what we have just computed, for every unit
-# at once, beside what the two processes would give.
+# at once, beside what the two processes would give. (Over n windows both are (n − 1)/n of that, since the
+# variance is taken around the mean of the same n counts. `relative_fano_factor` is divided by all of it.)
 
 # %%
 summary = recording.summarize(window=20)  # counts in windows of 20 images
@@ -241,7 +242,7 @@ print(
     summary.units[["unit", "activation_probability", "fano_factor", "relative_fano_factor"]].head().round(2)
 )
 print(
-    f"Fano factor {means['fano_factor_mean']:.2f}; divided by 1 − p, unit by unit: {means['relative_fano_factor_mean']:.2f}"
+    f"Fano factor {means['fano_factor_mean']:.2f}; divided by (n − 1)/n · (1 − p), unit by unit: {means['relative_fano_factor_mean']:.2f}"
 )
 assert abs(means["relative_fano_factor_mean"] - 1) < 0.15
 

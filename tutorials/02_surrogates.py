@@ -71,10 +71,12 @@ print(
 coins = ann2neo.Recording.from_neo(one_rate.simulate("bernoulli", seed=1))
 class_coins = ann2neo.Recording.from_neo(by_class.simulate(seed=1))
 recordings = {"network": network, "a coin a unit": coins, "a coin a unit and class": class_coins}
-plot.overview(recordings, window=20)
 for name, recording in recordings.items():
     rates = recording.summarize(20).units["activation_probability"]
     print(f"{name:24} mean p {rates.mean():.3f}, variance over units {rates.var(ddof=0):.3f}")
+
+# %%
+plot.overview(recordings, window=20)
 
 # %% [markdown]
 # The rate *by class* is where the first surrogate fails and the second does not.

@@ -1,8 +1,15 @@
 """What to keep in mind when reading the numbers: each fact is written once, here."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..recording.neurons import of_neurons
+
 BERNOULLI = (
-    "A bin holds one spike at most. Independent bins of spike probability p give a Fano factor of 1 − p and "
-    "a CV of √(1 − p); a Poisson process gives 1."
+    "A bin holds one spike at most. Over n windows, independent bins of spike probability p give a Fano "
+    "factor of (n−1)/n·(1−p), a Poisson process (n−1)/n; their CVs are √(1−p) and 1."
 )
 
 SHUFFLED = (
@@ -20,13 +27,27 @@ REPEATS = (
 PSEUDO_TIME = "A bin of pseudo-time is a convention, and so is every rate of a network in Hz."
 
 BINS_OF_NEURONS = (
-    "A neuron's bin is a choice, and a longer one has a larger p: compare each Fano factor with the 1 − p of "
-    "its own bins."
+    "A neuron's bin is a choice, and a longer one has a larger p: compare each Fano factor with that of "
+    "independent bins of the same length."
 )
 
-FINITE = (
-    "Variances have ddof = 0: over n windows, Fano / (1 − p) of independent bins is (n − 1) / n on average."
-)
+NETWORKS = f"{SHUFFLED} {BERNOULLI} {PSEUDO_TIME}"
+"""For networks alone."""
+
+NEURONS = f"{BERNOULLI} {BINS_OF_NEURONS}"
+"""For neurons alone."""
 
 NETWORKS_AND_NEURONS = f"{REPEATS} {BERNOULLI} {BINS_OF_NEURONS} {PSEUDO_TIME}"
 """For networks that stand beside neurons."""
+
+
+def caveats_of(annotations: Iterable[Mapping[str, Any]]) -> str:
+    """Return what to keep in mind of recordings with these annotations: of networks, of neurons, of both.
+
+    Examples
+    --------
+    >>> caveats_of([{"model": "mouse", "n_spikes_merged": 0}]) == NEURONS
+    True
+    """
+    kinds = {of_neurons(each) for each in annotations}
+    return NETWORKS_AND_NEURONS if len(kinds) > 1 else NEURONS if True in kinds else NETWORKS

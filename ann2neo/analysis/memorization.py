@@ -77,12 +77,12 @@ def indicators(
         One row a layer, and one named ``network``. The columns of :data:`RATES`, :data:`FANO_FACTORS`,
         :data:`TOGETHER` and :data:`REJECTED`: see :attr:`Summary.layers` and :attr:`PoissonFit.layers`.
         Correlation and participation ratio of the network are means over its layers. Independent bins give a
-        Fano / (1 − p) of (n − 1) / n over n windows, and a CV / √(1 − p) of 1, apart from the bias of short
-        trains.
+        relative Fano factor and a CV / √(1 − p) of 1, apart from the bias of short trains.
 
         With labels also ``class_selectivity``, the mean of ε² over units (:func:`.fit_modulated`), which is 0
-        for Bernoulli and Poisson processes of one rate; and ``sorted_relative_fano_factor_mean``,
-        Fano / (1 − p) with the stimuli sorted by class, which is 1 for such processes and grows with class
+        for Bernoulli and Poisson processes of one rate; and ``sorted_relative_fano_factor_mean``, the
+        relative Fano factor with the stimuli sorted by class, which is 1 for such processes and grows with
+        class
         selectivity: an effect of order.
 
     Raises
@@ -104,7 +104,7 @@ def indicators(
     >>> table.loc["network", ["activation_probability_mean", "class_selectivity"]].round(2).tolist()
     [0.33, 0.14]
     >>> table.filter(like="relative_fano").round(1).loc["network"].tolist()
-    [1.0, 1.0, 3.6]
+    [1.0, 1.0, 3.7]
     """
     if n_orders < 1:
         raise ValueError(f"n_orders={n_orders}: give at least one")

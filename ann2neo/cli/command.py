@@ -53,7 +53,10 @@ class Command:
 def window_option(parser: argparse._ActionsContainer) -> None:
     """Add ``--window``."""
     parser.add_argument(
-        "--window", type=int, metavar="N", help="bins in a counting window (default: 100, or a whole trial)"
+        "--window",
+        type=int,
+        metavar="N",
+        help="bins in a counting window (default: 100, or what leaves 50 windows)",
     )
 
 

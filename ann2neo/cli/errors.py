@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+from collections.abc import Collection
 from typing import Any
 
 ERRORS = (
@@ -26,13 +28,43 @@ def say(message: str) -> None:
     print(f"ann2neo: {rank}{message}", file=sys.stderr)
 
 
-def show_warning(message: Warning | str, *where: Any, **more: Any) -> None:
+def show_warning(message: Warning | str, *where: Any, options: Collection[str] = (), **more: Any) -> None:
     """Show a warning as one line, in place of ``warnings.showwarning``."""
-    say(f"warning: {_on_one_line(str(message))}")
+    say(f"warning: {with_options(_on_one_line(str(message)), options)}")
 
 
-def in_words(error: BaseException) -> str:
-    r"""Return the message of an error on one line.
+def with_options(text: str, options: Collection[str]) -> str:
+    """Name options of the command line, where a text of the library names arguments.
+
+    Parameters
+    ----------
+    text : str
+        A message.
+    options : collection of str
+        The options that the command has, as argparse names them: other arguments stay as they are.
+
+    Examples
+    --------
+    >>> with_options("window=4 bins, but the longest has 3: give bin_size=1", ["window"])
+    '--window 4 bins, but the longest has 3: give bin_size=1'
+    >>> with_options("give overwrite=True (on the command line --overwrite) to replace it", ["overwrite"])
+    'give --overwrite to replace it'
+    """
+    text = re.sub(r"\w+=\S+?( \(ms\))?,? \(?on the command line (--[\w-]+( \d+)?)\)?", r"\2", text)
+    for name in options:
+        option = f"--{OPTIONS.get(name, name).replace('_', '-')}"
+        text = re.sub(rf"\b{name}=True\b", option, text)
+        text = re.sub(rf"(?<![\w-]){name}='?([^\s,:;)']+)'?", rf"{option} \1", text)
+        text = re.sub(rf"(?<![\w-]){name}=(?=[\s,:;)]|$)", option, text)
+    return text
+
+
+OPTIONS = {"n_trials": "trials", "n_stimuli": "stimuli"}
+"""Arguments whose options have other names."""
+
+
+def in_words(error: BaseException, options: Collection[str] = ()) -> str:
+    r"""Return the message of an error on one line, in terms of the options that the command has.
 
     Examples
     --------
@@ -46,7 +78,7 @@ def in_words(error: BaseException) -> str:
         message = str(error.args[0])
     elif isinstance(error, OSError) and error.filename and error.strerror:
         message = f"{error.filename}: {error.strerror}"
-    return _on_one_line(message) or type(error).__name__
+    return with_options(_on_one_line(message), options) or type(error).__name__
 
 
 def _on_one_line(message: str) -> str:

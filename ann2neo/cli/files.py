@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..recording.recording import Recording
+from ..summary.summary import Summary
 
 
 def file_options(parser: argparse._ActionsContainer) -> None:
@@ -31,9 +32,23 @@ def open_recording(file: str, args: argparse.Namespace) -> Recording:
         return load(file, bin_size=args.bin_size, block=args.block, trust=args.trust)
 
 
-def open_recordings(files: list[str], args: argparse.Namespace) -> dict[str, Recording]:
-    """Open several recordings, by their files' names, without folder and suffix if these names differ."""
+def is_summary(file: str) -> bool:
+    """Return whether a file is a summary, by its name."""
+    return file.lower().endswith(".npz")
+
+
+def open_either(file: str, args: argparse.Namespace) -> Recording | Summary:
+    """Open a recording or a summary."""
+    return Summary.load(file) if is_summary(file) else open_recording(file, args)
+
+
+def by_name(files: list[str]) -> dict[str, str]:
+    """Return files by their names, without folder and suffix if these names differ.
+
+    Examples
+    --------
+    >>> by_name(["a/one.nwb", "b/two.npz"]), by_name(["a/one.nwb", "b/one.nwb"])
+    ({'one': 'a/one.nwb', 'two': 'b/two.npz'}, {'a/one.nwb': 'a/one.nwb', 'b/one.nwb': 'b/one.nwb'})
+    """
     names = [Path(file).stem for file in files]
-    if len(set(names)) < len(names):
-        names = files
-    return {name: open_recording(file, args) for name, file in zip(names, files, strict=True)}
+    return dict(zip(names if len(set(names)) == len(names) else files, files, strict=True))

@@ -53,7 +53,10 @@ def load_model(name: str, *, weights: str | None = None, seed: int = 0) -> tuple
 
 
 def _made_by_user(spec: str, seed: int) -> nn.Module:
-    module_name, _, name = spec.partition(":")
+    module_name, _, name = spec.rpartition(":")
+    if module_name.endswith(".py"):
+        as_module = module_name.removesuffix(".py").replace("/", ".").replace("\\", ".").strip(".")
+        raise ValueError(f"model {spec}: {module_name} is a file: give its module, {as_module}:{name}")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:

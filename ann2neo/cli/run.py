@@ -7,9 +7,11 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 
 from .commands import COMMANDS
+from .encoding import print_in_any_encoding
 from .errors import ERRORS, in_words, say, show_warning
 
 
@@ -37,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["info", "missing.nwb"])
     2
     """
+    print_in_any_encoding()
     known = parser()
     args = known.parse_args(argv)
     if args.version:
@@ -45,9 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.run is None:
         known.print_help()
         return 0
+    options = [*vars(args), *("n_trials", "n_stimuli")]
+    os.environ.setdefault("MPLBACKEND", "agg")  # figures go to files, and open no window
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = show_warning
+            warnings.showwarning = partial(show_warning, options=options)
             status: int = args.run(args)
             return status
     except KeyboardInterrupt:
@@ -59,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ERRORS as error:
         if args.traceback:
             raise
-        say(f"error: {in_words(error)}")
+        say(f"error: {in_words(error, options)}")
         return 2
 
 

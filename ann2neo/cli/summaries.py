@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..analysis.poisson import fit_poisson
+from ..summary.remarks import Remark
 from ..summary.summary import Summary
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ def save_and_show(
     from ..files.tables import save_table
     from .text import report
 
+    warnings.simplefilter("ignore", Remark)  # they are printed below
     saved = []
     if output is not None:
         saved.append(summary.save(output))

@@ -6,11 +6,13 @@ import textwrap
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from ..analysis.caveats import BERNOULLI, FINITE, PSEUDO_TIME, SHUFFLED, SORTED
+from ..analysis.caveats import BERNOULLI, NEURONS, PSEUDO_TIME, SHUFFLED, SORTED
 from ..analysis.goodness_of_fit.outcome import ALWAYS_ON, NO_HISTOGRAM, SILENT
 from ..analysis.goodness_of_fit.tests import TESTS
 from ..analysis.poisson import PoissonFit
+from ..recording.neurons import of_neurons
 from ..summary.summary import Summary
+from .errors import with_options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,23 +40,25 @@ def report(summary: Summary, fit: PoissonFit, shuffled: bool | None = None) -> s
     >>> recording = Recording({"relu": SpikeRaster.from_dense([[1, 0, 1, 1], [0, 1, 0, 0]])})
     >>> summary = recording.summarize(2)
     >>> print(report(summary, summary.fit_poisson()).splitlines()[2])
-    relu         2   500.0   62500   0.333   0.028   0.667   0.000   0.333   0.000
+    relu         2   500.0   62500   0.333   0.028   1.333   0.000   0.333   0.000
     """
     layers = summary.layers
     lines = _statistics_table(layers)
-    n_windows = summary.layout.n_windows(summary.start, summary.stop)
-    if n_windows < 2:
-        lines.append(
-            f"{'One' if n_windows else 'No'} complete window of {summary.window} bins: a Fano factor needs "
-            "several; give a shorter window (--window)"
-        )
+    lines.append(
+        f"Fano factors: {summary.n_windows} windows of {summary.window} bins; relative: over the "
+        "(n−1)/n·(1−p) of independent bins"
+    )
+    for remark in summary.remarks:
+        note = f"NOTE: {with_options(remark, ['window'])}"
+        lines += textwrap.wrap(note, 98, subsequent_indent="      ")
     lines += ["", *_population_table(layers), ""]
     lines += [*_tests_table(layers, fit), *_untested(fit)]
     if not summary.isi_histogram:
         lines.append(
             "n/a: tests of intervals need their histogram: ann2neo stream --isi-histogram; 2 kB a unit"
         )
-    return "\n".join([*lines, "", textwrap.fill(_caution(shuffled), 98)])
+    caution = NEURONS if of_neurons(summary.annotations) else _caution(shuffled)
+    return "\n".join([*lines, "", textwrap.fill(caution, 98)])
 
 
 def _number(value: float) -> str:
@@ -85,7 +89,7 @@ def _statistics_table(layers: pd.DataFrame) -> list[str]:
     shown = {
         "rate (Hz)": "mean_firing_rate",
         "Fano factor": "fano_factor",
-        "Fano / (1 − p)": "relative_fano_factor",
+        "Fano, relative": "relative_fano_factor",
         "CV of intervals": "cv_isi",
     }
     header, starts = _first_columns(layers)
@@ -104,15 +108,17 @@ def _population_table(layers: pd.DataFrame) -> list[str]:
         "mean": "n_active_mean",
         "var": "n_active_var",
         "sparseness": "population_sparseness",
+        "silent bins": "n_silent_bins",
         "correlation": "correlation_mean",
     }
     header, starts = _first_columns(layers)
     lines = [
-        "units active in a bin, population sparseness, mean correlation of pairs in a sample of units",
+        "units active in a bin, sparseness of all bins but silent ones, mean correlation of sampled pairs",
         header + "".join(title.rjust(13) for title in shown),
     ]
     for start, row in zip(starts, layers.to_dict("records"), strict=True):
-        lines.append(start + "".join(_number(row[name]).rjust(13) for name in shown.values()))
+        cells = [str(row[n]) if n == "n_silent_bins" else _number(row[n]) for n in shown.values()]
+        lines.append(start + "".join(cell.rjust(13) for cell in cells))
     return lines
 
 
@@ -155,4 +161,4 @@ def _untested(fit: PoissonFit) -> list[str]:
 
 def _caution(shuffled: bool | None) -> str:
     order = "" if shuffled is None else f"Stimuli were {'' if shuffled else 'NOT '}shuffled. "
-    return f"{order}{SHUFFLED} {BERNOULLI} {SORTED} {FINITE} {PSEUDO_TIME}"
+    return f"{order}{SHUFFLED} {BERNOULLI} {SORTED} {PSEUDO_TIME}"

@@ -90,6 +90,11 @@ def save(recording: Recording, path: str | os.PathLike[str], *, overwrite: bool 
     True
     """
     path = Path(path)
+    if not isinstance(recording, Recording):
+        raise TypeError(
+            f"save() keeps a Recording, but this is a {type(recording).__name__}: a Summary is kept by "
+            'summary.save("name.npz"), a table by its own to_csv or to_parquet'
+        )
     check_can_be_saved(path, overwrite=overwrite)
     file_format = _format_of(path)
     try:
@@ -173,6 +178,11 @@ def load(
         with path.open("rb"):
             pass  # missing or forbidden: the system's own error says so best
     own = None if path.is_dir() else _FORMATS.get(path.suffix.lower())
+    if path.suffix.lower() == ".npz":
+        raise ValueError(
+            f"{path} is no recording: if it is a summary, read it with ann2neo.Summary.load(path). It keeps "
+            "no spikes. The commands ann2neo summarize, compare and info take summaries"
+        )
     if own is not None:
         own.require(to_read=True)
         with _damage_named(path):

@@ -13,6 +13,7 @@ import neo
 import numpy as np
 import quantities as pq
 
+from ..recording.neurons import BEFORE_BINNING, MERGED
 from ..recording.raster import SpikeRaster
 from ..recording.recording import Recording
 from ..recording.time import PseudoTime, milliseconds
@@ -32,7 +33,8 @@ def from_neo(block: neo.Block, bin_size: Any = None) -> Recording:
         back the very recording. Or any other Block, say of cortical neurons: its spikes are binned.
     bin_size : float (ms) or quantity, optional
         How long a bin is, for a Block from elsewhere. A bin holds one spike at most, so it should be
-        short. Spikes that share a bin give a warning, and the annotation ``n_spikes_merged`` counts them.
+        short. Spikes that share a bin give a warning, and the annotation ``n_spikes_merged`` counts them;
+        ``n_spikes_before_binning`` has the spikes of each layer after and before.
 
     Returns
     -------
@@ -131,8 +133,9 @@ def _from_foreign_block(block: neo.Block, bin_size: float) -> Recording:
         )
     trains = _aligned([list(segment.spiketrains) for segment in segments], block.name)
     binned = [_binned(of_segment, bin_size) for of_segment in trains]
-    time = PseudoTime(bin_size, tuple(dense.shape[1] for dense in binned))
-    dense = np.concatenate(binned, axis=1)
+    time = PseudoTime(bin_size, tuple(dense.shape[1] for dense, _ in binned))
+    dense = np.concatenate([of_segment for of_segment, _ in binned], axis=1)
+    n_before = np.sum([n for _, n in binned], axis=0)
     n_spikes = sum(len(train) for of_segment in trains for train in of_segment)
     merged = n_spikes - int(dense.sum())
     if merged:
@@ -141,11 +144,14 @@ def _from_foreign_block(block: neo.Block, bin_size: float) -> Recording:
             "spike of their unit, or lie outside the complete bins. A shorter bin_size keeps more",
             stacklevel=3,
         )
+    rows_of = _rows_by_group(block, trains[0])
     rasters = {
         layer: SpikeRaster.from_dense(dense[rows], time=time, units=rows, shape=(len(dense),))
-        for layer, rows in _rows_by_group(block, trains[0]).items()
+        for layer, rows in rows_of.items()
     }
-    return Recording(rasters, None, {"model": block.name or "neurons", "n_spikes_merged": merged})
+    before = {layer: [int(dense[rows].sum()), int(n_before[rows].sum())] for layer, rows in rows_of.items()}
+    about = {"model": block.name or "neurons", MERGED: merged, BEFORE_BINNING: before}
+    return Recording(rasters, None, about)
 
 
 def _aligned(trains: list[list[neo.SpikeTrain]], block_name: str | None) -> list[list[neo.SpikeTrain]]:
@@ -169,7 +175,8 @@ def _aligned(trains: list[list[neo.SpikeTrain]], block_name: str | None) -> list
     return [[named[name] for name in by_name[0]] for named in by_name]
 
 
-def _binned(trains: list[neo.SpikeTrain], bin_size: float) -> np.ndarray:
+def _binned(trains: list[neo.SpikeTrain], bin_size: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return which bins have spikes, bool (n_units, n_bins), and how many spikes each train has in them."""
     trains = [train.rescale("ms") for train in trains]
     start = max(train.t_start.item() for train in trains)
     stop = min(train.t_stop.item() for train in trains)
@@ -192,7 +199,8 @@ def _binned(trains: list[neo.SpikeTrain], bin_size: float) -> np.ndarray:
             t_stop=min(start + n_bins * bin_size, stop) * pq.ms,
             n_bins=n_bins,
         )
-        return np.asarray(binned.to_bool_array())
+        n_spikes = np.asarray(binned.sparse_matrix.sum(axis=1)).ravel()
+        return np.asarray(binned.to_bool_array()), n_spikes
 
 
 def _rows_by_group(block: neo.Block, trains: list[neo.SpikeTrain]) -> dict[str, np.ndarray]:

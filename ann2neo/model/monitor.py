@@ -49,8 +49,8 @@ class Monitor:
         layer name or glob, read as that of ``units``: the same at every step. For a rule, give what
         :func:`ann2neo.calibrate` returns.
     window : int, optional
-        Bins in a counting window of the Fano factor; by default 100, or with :meth:`observe` all bins where
-        these are fewer.
+        Bins in a counting window of the Fano factor; by default 100, or with :meth:`observe` less where that
+        is needed for 50 windows. The table says which.
     bin_size : float (ms) or quantity
         Pseudo-time that one presentation takes. A convention: every rate in Hz scales with it.
     time_dim : int, "calls", or dict, optional

@@ -75,8 +75,9 @@ def summarize(
         modules, also one of your own that computes an activation, and functions. What fires twice in a pass
         gives two layers, ``relu`` and ``relu_1``. :func:`ann2neo.layers` lists them all.
     window : int, optional
-        Bins in a counting window of the Fano factor; by default 100, or the shortest trial where that is
-        shorter.
+        Bins in a counting window of the Fano factor; by default the longest that leaves 50 windows, 100 at
+        most. Where nobody knows how many stimuli there are, as of an iterable of batches or of a part with
+        ``start`` and without ``n_stimuli``, it is 100.
     units : int, array of int, or dict, optional
         Which units of each layer: all, a number sampled with ``seed``, or indices into its flattened
         activation; or a dict of these by layer name or glob. In a dict an exact name wins over a glob, and

@@ -6,11 +6,13 @@ import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..analysis.caveats import NETWORKS_AND_NEURONS, SHUFFLED
+from ..analysis.caveats import BINS_OF_NEURONS, SHUFFLED, caveats_of
+from ..analysis.comparison import check_named, summarized
+from ..recording.neurons import of_neurons
 from ..recording.recording import Recording
-from ..summary.of_recording import summarize_recording
 from ..summary.summary import Summary
 from .raster_panel import one_bin_a_stimulus, raster
+from .shown import new_figure
 from .style import COLOURS, DARK, require
 from .unit_panels import cv_against_rate, fano_against_rate, rates
 
@@ -31,12 +33,13 @@ def overview(recordings: Mapping[str, Recording], *, window: int | None = None) 
     recordings : mapping of str to Recording
         By name.
     window : int, optional
-        Bins in a counting window, as for :meth:`Recording.summarize`.
+        Bins in a counting window, the same for all; by default the longest that leaves 50 windows in each.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Save it with ``figure.savefig("overview.png")``; 1440 pixels wide.
+        Notebooks and ``plt.show()`` show it. Save it with ``figure.savefig("overview.png")``; 1440 pixels
+        wide.
 
     Raises
     ------
@@ -53,52 +56,64 @@ def overview(recordings: Mapping[str, Recording], *, window: int | None = None) 
     ['toy', 'Distribution over units', 'Fano factor of each unit']
     """
     require()
-    from matplotlib.figure import Figure
-
-    if not recordings:
-        raise ValueError("there is no recording to draw: give one or more, by name")
+    check_named(recordings)
+    for name, each in recordings.items():
+        if not isinstance(each, Recording):
+            raise TypeError(
+                f"{name!r} is a Summary, which keeps no spikes to draw: give its Recording, or draw "
+                "statistics alone with plot.comparison"
+            )
+    summaries = summarized(recordings, window)
+    mixed = len({summary.n_windows for summary in summaries.values()}) > 1
     abreast = min(len(recordings), RASTERS_ABREAST)
     n_rows = -(-len(recordings) // abreast)
-    figure = Figure(figsize=(12, 4 + 3.8 * n_rows), dpi=120, layout="constrained")
+    figure = new_figure(figsize=(12, 4 + 3.8 * n_rows), dpi=120, layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=[3.8 * n_rows, 4], hspace=0.04)
     above, below = parts
     axes = above.subplots(n_rows, abreast, squeeze=False).ravel()
     left, right = below.subplots(1, 2)
     for number, (name, recording) in enumerate(recordings.items()):
         color = COLOURS[number % len(COLOURS)]
-        summary = summarize_recording(recording, window)
+        summary = summaries[name]
         raster(recording, ax=axes[number], units=75, bins=360 // abreast, color=color)
         axes[number].set_title(name, color=color, fontweight="bold")
         rates(summary, ax=left, label=name, color=color)
-        fano_against_rate(summary, ax=right, color=color)
+        fano_against_rate(summary, ax=right, color=color, label=name if mixed else None)
     for empty in axes[len(recordings) :]:
         empty.set_axis_off()
     left.set_title("Distribution over units")
     left.legend(frameon=False, loc="upper center", ncols=4)
     right.set_title("Fano factor of each unit")
     above.supylabel("units, the most active of each layer on top", fontsize="medium")
+    note = ""
     if all(map(one_bin_a_stimulus, recordings.values())):
-        below.supxlabel(textwrap.fill(NOTE, 130), fontsize="medium", color=DARK)
+        note = NOTE
+    elif all(of_neurons(recording.annotations) for recording in recordings.values()):
+        note = BINS_OF_NEURONS
+    below.supxlabel(textwrap.fill(note, 120), fontsize="medium", color=DARK)
     return figure
 
 
-def comparison(summaries: Mapping[str, Summary]) -> Figure:
+def comparison(recordings: Mapping[str, Recording | Summary]) -> Figure:
     """Draw the statistics of networks and neurons over one another: rates, Fano factors, CVs of intervals.
 
     Parameters
     ----------
-    summaries : mapping of str to Summary
-        By name: see :func:`ann2neo.analysis.comparison.summarized`.
+    recordings : mapping of str to Recording or Summary
+        By name. Recordings are summarized: see :func:`ann2neo.analysis.comparison.summarized`.
 
     Returns
     -------
     matplotlib.figure.Figure
-        With :data:`ann2neo.analysis.caveats.NETWORKS_AND_NEURONS` below it.
+        With :func:`ann2neo.analysis.caveats.caveats_of` its recordings below it. Notebooks and ``plt.show()``
+        show it.
 
     Raises
     ------
     ImportError
         If matplotlib or viziphant is not installed.
+    TypeError, ValueError
+        If there is no recording, or something else is given.
 
     Examples
     --------
@@ -109,9 +124,8 @@ def comparison(summaries: Mapping[str, Summary]) -> Figure:
     ['Distribution over units', 'Fano factor of each unit', 'Intervals of each unit']
     """
     require()
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(15, 5.8), dpi=120, layout="constrained")
+    summaries = summarized(recordings)
+    figure = new_figure(figsize=(15, 5.8), dpi=120, layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     for number, (name, summary) in enumerate(summaries.items()):
         color = COLOURS[number % len(COLOURS)]
@@ -125,5 +139,6 @@ def comparison(summaries: Mapping[str, Summary]) -> Figure:
     left.legend(frameon=False, loc="upper center")
     middle.set_title("Fano factor of each unit")
     right.set_title("Intervals of each unit")
-    figure.supxlabel(textwrap.fill(NETWORKS_AND_NEURONS, 150), fontsize="medium", color=DARK)
+    note = caveats_of(summary.annotations for summary in summaries.values())
+    figure.supxlabel(textwrap.fill(note, 150), fontsize="medium", color=DARK)
     return figure

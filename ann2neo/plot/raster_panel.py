@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..recording.neurons import of_neurons
 from ..recording.recording import Recording
-from .style import COLOURS, LIGHT, require
+from .style import COLOURS, DARK, LIGHT, require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,6 +84,8 @@ def raster(
     if any(map(len, trains)):
         dash = {"marker": "|", "s": length**2, "linewidths": min(width, 1.5)}
         rasterplot([trains], axes=ax, color=[color], **dash)
+    else:
+        ax.text(0.5, 0.5, "no spikes", transform=ax.transAxes, ha="center", va="center", color=DARK)
     ends = np.cumsum([of.n_units for of in shown.rasters.values()])
     for end in ends[:-1]:
         ax.axhline(end - 0.5, color=LIGHT, linewidth=0.8)
@@ -109,6 +112,8 @@ def one_bin_a_stimulus(recording: Recording) -> bool:
 
 def _time_axis(recording: Recording) -> str:
     beat = f", one stimulus every {recording.time.bin_size:g} ms"
+    if of_neurons(recording.annotations):
+        return f"time (ms), bins of {recording.time.bin_size:g} ms"
     return "pseudo-time (ms)" + beat * one_bin_a_stimulus(recording)
 
 

@@ -65,7 +65,10 @@ def _unit_by_elephant(
     times = np.concatenate([train.magnitude for train in trains])
     cuts = np.searchsorted(times, edges)
     counted = [spiketrain_view(times[a:b], *ends) for (a, b), ends in zip(cuts, windows, strict=True)]
-    fano = float(elephant.statistics.fanofactor(counted))
+    n = len(counted)
+    # over one window there is no variance; Elephant gives 0
+    fano = float(elephant.statistics.fanofactor(counted)) if n > 1 else np.nan
+    corrected = fano * n / (n - 1) if n > 1 else np.nan
 
     isis = [elephant.statistics.isi(train).magnitude for train in trains]
     all_isis = np.concatenate(isis)
@@ -75,7 +78,7 @@ def _unit_by_elephant(
         "activation_probability": p,
         "mean_firing_rate": p / time.bin_size * 1e3,
         "fano_factor": fano,
-        "relative_fano_factor": np.nan if silent_or_saturated else fano / (1 - p),
+        "relative_fano_factor": np.nan if silent_or_saturated else corrected / (1 - p),
         "mean_isi": float(all_isis.mean()) if len(all_isis) else np.nan,
         "cv_isi": cv,
         "relative_cv_isi": np.nan if silent_or_saturated else cv / np.sqrt(1 - p),

@@ -28,8 +28,9 @@ def summarize_recording(
     recording : Recording
         The spikes.
     window : int, optional
-        Bins in a counting window of the Fano factor; by default 100, or the shortest trial if that is
-        less. Windows and intervals never span a trial; an incomplete last window is dropped.
+        Bins in a counting window of the Fano factor; by default the longest that leaves 50 windows, 100 at
+        most: see :func:`.default_window`. Windows and intervals never span a trial; an incomplete last
+        window is dropped.
     engine : {"raster", "elephant"}
         ``"raster"`` adds up the bits of the raster, as it does for a network while stimuli stream by.
         ``"elephant"`` calls Elephant's functions on Neo SpikeTrains. It gives the same values, and takes

@@ -119,10 +119,21 @@ def activation_probability(sums: Sums) -> np.ndarray:
 
 
 def fano_factor(sums: Sums) -> np.ndarray:
-    """Return Var(counts) / mean(counts) over windows (ddof = 0): float64 (n_units,), NaN for silence.
+    r"""Return Var(counts) / mean(counts) over windows: float64 (n_units,).
 
-    Independent bins give 1 − p, a Poisson process 1; over n windows, (n − 1) / n of that on average. As
-    :func:`elephant.statistics.fanofactor`.
+    NaN for silent units, and where there are fewer than two windows. The values are those of
+    :func:`elephant.statistics.fanofactor`, whose variance has ddof = 0; it gives 0 for one window.
+
+    Over n windows, independent bins give (n − 1)/n · (1 − p) on average, a Poisson process (n − 1)/n:
+
+    .. math::
+        E\left[\tfrac{1}{n} \sum_i (c_i - \bar c)^2\right] = \frac{n - 1}{n} \, W p (1 - p), \quad
+        E[\bar c] = W p
+
+    for counts of W bins, since a variance around the mean of the same n counts lacks one degree of freedom.
+    The mean of the ratio is not quite the ratio of the means. If the spikes in all windows are given, their
+    mean count is fixed and the counts are hypergeometric; then the Fano factor is exactly n W / (n W − 1)
+    of this on average, for p their share of the bins, and for Poisson exactly this.
 
     Examples
     --------
@@ -132,7 +143,20 @@ def fano_factor(sums: Sums) -> np.ndarray:
     array([0.167, nan])
     """
     mean = _ratio(sums.sum_counts, sums.n_windows)
-    return _ratio(_variance(sums.n_windows, sums.sum_counts, sums.sum_counts_squared), mean)
+    factor = _ratio(_variance(sums.n_windows, sums.sum_counts, sums.sum_counts_squared), mean)
+    return np.where(sums.n_windows < 2, np.nan, factor)
+
+
+def of_windows(n_windows: np.ndarray | int) -> np.ndarray:
+    """Return (n − 1)/n, which n windows leave of a Fano factor on average; NaN for less than two.
+
+    Examples
+    --------
+    >>> of_windows(np.array([0, 1, 2, 50]))
+    array([ nan,  nan, 0.5 , 0.98])
+    """
+    n = np.asarray(n_windows, np.float64)
+    return np.where(n < 2, np.nan, 1 - _ratio(np.ones_like(n), n))
 
 
 def cv_isi(sums: Sums) -> np.ndarray:
@@ -239,8 +263,8 @@ class Statistic:
     value : callable
         (sums, bin size in ms) → float64 (n_units,), NaN where undefined.
     bernoulli, poisson : callable
-        (p, bin size in ms) → the value expected of independent bins with spike probability p, and of a
-        Poisson process of the same rate.
+        (p, bin size in ms, number of windows) → the value expected of independent bins with spike
+        probability p, and of a Poisson process of the same rate.
     depends_on_order : bool
         Whether another order of the same stimuli gives another value.
     """
@@ -249,17 +273,17 @@ class Statistic:
     unit: str
     description: str
     value: Callable[[Sums, float], np.ndarray]
-    bernoulli: Callable[[np.ndarray, float], np.ndarray]
-    poisson: Callable[[np.ndarray, float], np.ndarray]
+    bernoulli: Callable[[np.ndarray, float, int], np.ndarray]
+    poisson: Callable[[np.ndarray, float, int], np.ndarray]
     depends_on_order: bool
 
 
-def _one(p: np.ndarray, bin_size: float) -> np.ndarray:
+def _one(p: np.ndarray, bin_size: float, n_windows: int) -> np.ndarray:
     return np.where(p > 0, 1.0, np.nan)
 
 
 def _below_one(expected: Callable[[np.ndarray], np.ndarray]) -> Callable[..., np.ndarray]:
-    return lambda p, bin_size: np.where(p > 0, expected(p), np.nan)
+    return lambda p, bin_size, n_windows: np.where(p > 0, expected(p), np.nan)
 
 
 STATISTICS = (
@@ -268,8 +292,8 @@ STATISTICS = (
         "",
         "fraction of bins with a spike, p",
         lambda sums, bin_size: activation_probability(sums),
-        lambda p, bin_size: p,
-        lambda p, bin_size: p,
+        lambda p, bin_size, n_windows: p,
+        lambda p, bin_size, n_windows: p,
         depends_on_order=False,
     ),
     Statistic(
@@ -277,8 +301,8 @@ STATISTICS = (
         "Hz",
         "spikes per second of pseudo-time",
         lambda sums, bin_size: activation_probability(sums) / bin_size * 1e3,
-        lambda p, bin_size: p / bin_size * 1e3,
-        lambda p, bin_size: p / bin_size * 1e3,
+        lambda p, bin_size, n_windows: p / bin_size * 1e3,
+        lambda p, bin_size, n_windows: p / bin_size * 1e3,
         depends_on_order=False,
     ),
     Statistic(
@@ -286,17 +310,19 @@ STATISTICS = (
         "",
         "variance over mean of the spike counts in windows",
         lambda sums, bin_size: fano_factor(sums),
-        _below_one(lambda p: 1 - p),
-        _one,
+        lambda p, bin_size, n_windows: np.where(p > 0, of_windows(n_windows) * (1 - p), np.nan),
+        lambda p, bin_size, n_windows: np.where(p > 0, of_windows(n_windows), np.nan),
         depends_on_order=True,
     ),
     Statistic(
         "relative_fano_factor",
         "",
-        "Fano factor over the 1 − p of independent bins",
-        lambda sums, bin_size: _ratio(fano_factor(sums), 1 - activation_probability(sums)),
-        lambda p, bin_size: np.where((p > 0) & (p < 1), 1.0, np.nan),
-        lambda p, bin_size: _ratio(_one(p, bin_size), 1 - p),
+        "Fano factor over that of independent bins, (n − 1)/n · (1 − p) in n windows",
+        lambda sums, bin_size: _ratio(
+            fano_factor(sums), of_windows(sums.n_windows) * (1 - activation_probability(sums))
+        ),
+        lambda p, bin_size, n_windows: np.where((p > 0) & (p < 1) & (n_windows > 1), 1.0, np.nan),
+        lambda p, bin_size, n_windows: np.where(n_windows > 1, _ratio(_one(p, bin_size, 0), 1 - p), np.nan),
         depends_on_order=True,
     ),
     Statistic(
@@ -304,8 +330,8 @@ STATISTICS = (
         "ms",
         "mean inter-spike interval",
         lambda sums, bin_size: _ratio(sums.sum_isi, sums.n_isis) * bin_size,
-        lambda p, bin_size: _ratio(np.full_like(p, bin_size), p),
-        lambda p, bin_size: _ratio(np.full_like(p, bin_size), p),
+        lambda p, bin_size, n_windows: _ratio(np.full_like(p, bin_size), p),
+        lambda p, bin_size, n_windows: _ratio(np.full_like(p, bin_size), p),
         depends_on_order=True,
     ),
     Statistic(
@@ -322,8 +348,8 @@ STATISTICS = (
         "",
         "coefficient of variation over the √(1 − p) of independent bins",
         lambda sums, bin_size: _ratio(cv_isi(sums), np.sqrt(1 - activation_probability(sums))),
-        lambda p, bin_size: np.where((p > 0) & (p < 1), 1.0, np.nan),
-        lambda p, bin_size: _ratio(_one(p, bin_size), np.sqrt(1 - p)),
+        lambda p, bin_size, n_windows: np.where((p > 0) & (p < 1), 1.0, np.nan),
+        lambda p, bin_size, n_windows: _ratio(_one(p, bin_size, n_windows), np.sqrt(1 - p)),
         depends_on_order=True,
     ),
     Statistic(
@@ -331,7 +357,7 @@ STATISTICS = (
         "",
         "CV2, local variation of adjacent inter-spike intervals (Holt et al. 1996)",
         lambda sums, bin_size: _ratio(sums.sum_cv2, sums.n_isi_pairs),
-        lambda p, bin_size: bernoulli_cv2(p),
+        lambda p, bin_size, n_windows: bernoulli_cv2(p),
         _one,
         depends_on_order=True,
     ),
@@ -340,7 +366,7 @@ STATISTICS = (
         "",
         "LV, local variation of adjacent inter-spike intervals (Shinomoto et al. 2003)",
         lambda sums, bin_size: _ratio(sums.sum_lv, sums.n_isi_pairs),
-        lambda p, bin_size: bernoulli_lv(p),
+        lambda p, bin_size, n_windows: bernoulli_lv(p),
         _one,
         depends_on_order=True,
     ),
@@ -350,7 +376,7 @@ STATISTICS = (
         "correlation of adjacent inter-spike intervals",
         lambda sums, bin_size: serial_correlation_isi(sums),
         _below_one(lambda p: np.where(p < 1, 0.0, np.nan)),
-        lambda p, bin_size: np.where(p > 0, 0.0, np.nan),
+        lambda p, bin_size, n_windows: np.where(p > 0, 0.0, np.nan),
         depends_on_order=True,
     ),
     Statistic(
@@ -358,8 +384,8 @@ STATISTICS = (
         "",
         "fraction of pairs of adjacent bins with a spike in one of the two only",
         lambda sums, bin_size: _ratio(sums.n_transitions, sums.n_adjacent),
-        lambda p, bin_size: 2 * p * (1 - p),
-        lambda p, bin_size: 2 * p * (1 - p),
+        lambda p, bin_size, n_windows: 2 * p * (1 - p),
+        lambda p, bin_size, n_windows: 2 * p * (1 - p),
         depends_on_order=True,
     ),
 )

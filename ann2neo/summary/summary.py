@@ -14,12 +14,15 @@ import numpy as np
 import torch
 
 from ..recording.by_layer import value_for
+from ..recording.caller import warn_caller
+from ..recording.neurons import n_spikes_before_binning
 from ..recording.threshold import values_for
 from ..recording.time import PseudoTime, milliseconds
 from ..recording.units import Layer, unit_table
 from .handover import SummaryHandover
 from .kernels.windows import DEFAULT_WINDOW, Layout
 from .npz import damage_named, read_state, write_state
+from .remarks import Remark, all_or_nothing, few_windows, lost_in_binning
 from .statistics import STATISTICS, Sums
 from .sums.network_sums import NetworkSums
 from .tables import correlation, expected_rows, layer_rows, population, unit_rows
@@ -49,8 +52,9 @@ class Summary(SummaryHandover):
     Parameters
     ----------
     window : int
-        Bins in a counting window of the Fano factor. Windows and intervals never span a trial; an
-        incomplete last window is dropped.
+        Bins in a counting window of the Fano factor, by default 100, since nobody knows how many bins will
+        come. Windows and intervals never span a trial; an incomplete last window is dropped. A Fano factor
+        of fewer than 20 windows is mostly noise, and whoever reads it gets a warning.
     bin_size : float (ms) or quantity
         Pseudo-time that one presentation takes.
     trial_bins : int or tuple of int, optional
@@ -89,8 +93,8 @@ class Summary(SummaryHandover):
     >>> summary = Summary(window=100).update({"relu": activations})
     >>> summary.units[["activation_probability", "fano_factor", "relative_fano_factor"]].round(2)
        activation_probability  fano_factor  relative_fano_factor
-    0                     0.1         0.94                  1.05
-    1                     0.5         0.42                  0.83
+    0                     0.1         0.94                  1.06
+    1                     0.5         0.42                  0.84
     2                     0.0          NaN                   NaN
     >>> summary.layers[["layer", "n_units", "dead_fraction"]].round(2)
          layer  n_units  dead_fraction
@@ -136,6 +140,11 @@ class Summary(SummaryHandover):
     def window(self) -> int:
         """Bins in a counting window."""
         return self.layout.window
+
+    @property
+    def n_windows(self) -> int:
+        """Complete counting windows in the bins so far."""
+        return self.layout.n_windows(self.start, self.stop)
 
     @property
     def trial_bins(self) -> int | tuple[int, ...] | None:
@@ -279,9 +288,10 @@ class Summary(SummaryHandover):
         for name in SETTINGS:
             one, two = getattr(self, name), getattr(other, name)
             if one != two:
-                raise ValueError(
-                    f"cannot merge: one summary has {name}={one}, the other {two}: make all parts alike"
-                )
+                way_out = "make all parts alike"
+                if name == "window":
+                    way_out = "give the same window= to all parts; without it each part takes its own"
+                raise ValueError(f"cannot merge: one summary has {name}={one}, the other {two}: {way_out}")
         if other.start != self.stop:
             raise ValueError(
                 f"cannot merge: one summary has the bins {self.start} to {self.stop - 1}, the other "
@@ -447,9 +457,55 @@ class Summary(SummaryHandover):
     @property
     def values(self) -> Mapping[str, np.ndarray]:
         """The value of each statistic for each unit, float64 (n_units,); read-only."""
+        self._cached("warned", self._warn)
         return self._cached(
             "values", lambda: _read_only({s.name: s.value(self.sums, self.bin_size) for s in STATISTICS})
         )
+
+    def _warn(self) -> None:
+        n_spikes = int(self.sums.n_spikes.sum())
+        for remark in (
+            few_windows(self.n_windows, self.window, self.time.trial_bins),
+            all_or_nothing("all layers", n_spikes, self.n_bins * len(self.sums.n_spikes)),
+        ):
+            if remark:
+                warn_caller(remark, Remark)
+
+    @property
+    def n_spikes(self) -> dict[str, int]:
+        """Number of spikes of each layer."""
+        of_units = self._places["layer"].to_frame().assign(n_spikes=self.sums.n_spikes)
+        of_layers: dict[str, int] = of_units.groupby("layer", sort=False)["n_spikes"].sum().to_dict()
+        return of_layers
+
+    @property
+    def n_spikes_before_binning(self) -> dict[str, int]:
+        """Number of spikes that layers of neurons had in the bins, where several could share one.
+
+        Only of layers of which the annotations know it: see :meth:`ann2neo.Recording.from_neo`.
+        """
+        return n_spikes_before_binning(self.annotations, self.n_spikes)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What has to be known before the numbers are read, in plain words.
+
+        Few windows; layers that never spike, or always; spikes of neurons that share a bin.
+
+        Examples
+        --------
+        >>> Summary(2).update({"relu": torch.zeros(100, 3)}).remarks
+        ['relu: no unit ever spikes. If that is not what you want, lower the threshold']
+        """
+        seconds = self.n_bins * self.bin_size / 1e3
+        before, n_spikes = self.n_spikes_before_binning, self.n_spikes
+        found = [few_windows(self.n_windows, self.window, self.time.trial_bins)]
+        for name, layer in self._network.layers.items():
+            found.append(all_or_nothing(name, n_spikes[name], self.n_bins * layer.n_units))
+            if name in before:
+                of_all_units = seconds * layer.n_units
+                found.append(lost_in_binning(name, n_spikes[name], before[name], of_all_units))
+        return [remark for remark in found if remark]
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -499,7 +555,8 @@ class Summary(SummaryHandover):
         ValueError
             If the process is unknown.
         """
-        return expected_rows(process, self._places, self.values["activation_probability"], self.bin_size)
+        p = self.values["activation_probability"]
+        return expected_rows(process, self._places, p, self.bin_size, self.n_windows)
 
     def complexity(self, layer: str | None = None) -> np.ndarray:
         """Return in how many bins how many units spiked together.
@@ -564,14 +621,16 @@ class Summary(SummaryHandover):
         About the population:
 
         * ``n_active_mean`` and ``n_active_var``: how many units spike in the same bin.
-        * ``population_sparseness``: the mean over bins of (1 − k/n)/(1 − 1/n), if k of n units are active. It
-          is the sparseness of Vinje and Gallant (2000) for spikes of one size: 1 for one active unit, 0 for
-          all.
+        * ``population_sparseness``: the mean of (1 − k/n)/(1 − 1/n) over bins in which k ≥ 1 of n units are
+          active. It is the sparseness of Vinje and Gallant (2000) for spikes of one size: 1 for one active
+          unit, 0 for all. It is not defined for a bin without spikes: there are ``n_silent_bins`` of these,
+          which are left out. Independent units of probability p give (1 − p/(1 − qⁿ))/(1 − 1/n), q = 1 − p.
         * ``correlation_mean``: over pairs of sampled units.
         * ``participation_ratio``: in how many dimensions the sampled units vary (Gao et al. 2017), k² / Σ r²
           for k units that vary. Independent units give k (k n / (n + k) in n bins), identical ones 1.
 
-        If windows are few, ``fano_factor_var`` is mostly noise: an estimate from n windows of W independent
+        The Fano factor is over ``n_windows`` windows of ``window`` bins. If they are few, ``fano_factor_var``
+        is mostly noise: an estimate from n windows of W independent
         bins has a variance of 2 (1 − p)² (1 − 1/W)(n − 1) / n² + p (1 − p) / (n W).
         ``fano_factor_var_excess`` is ``fano_factor_var`` minus this.
         """
@@ -582,8 +641,7 @@ class Summary(SummaryHandover):
             population(self.complexity(name), self.correlation(name).to_numpy()) for name in self.shapes
         ]
         of_network = population(self.complexity())
-        n_windows = int(self.sums.n_windows.max(initial=0))
-        return layer_rows(self.units, [*of_layers, of_network], self.window, n_windows)
+        return layer_rows(self.units, [*of_layers, of_network], self.window, self.n_windows)
 
     def __repr__(self) -> str:
         n_units = sum(layer.n_units for layer in self._network.layers.values())

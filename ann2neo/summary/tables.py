@@ -18,7 +18,9 @@ def unit_rows(places: pd.DataFrame, sums: Sums, values: Mapping[str, np.ndarray]
     return places.assign(n_bins=sums.n_bins, n_spikes=sums.n_spikes, **values)
 
 
-def expected_rows(process: str, places: pd.DataFrame, p: np.ndarray, bin_size: float) -> pd.DataFrame:
+def expected_rows(
+    process: str, places: pd.DataFrame, p: np.ndarray, bin_size: float, n_windows: int
+) -> pd.DataFrame:
     """Return one row a unit: what a memoryless process of spike probability p (n_units,) would give.
 
     Raises
@@ -28,7 +30,9 @@ def expected_rows(process: str, places: pd.DataFrame, p: np.ndarray, bin_size: f
     """
     if process not in ("bernoulli", "poisson"):
         raise ValueError(f"process={process!r}: give 'bernoulli' or 'poisson'")
-    columns = {statistic.name: getattr(statistic, process)(p, bin_size) for statistic in STATISTICS}
+    columns = {
+        statistic.name: getattr(statistic, process)(p, bin_size, n_windows) for statistic in STATISTICS
+    }
     return places[["layer", "unit"]].assign(**columns)
 
 
@@ -62,6 +66,8 @@ def _over_units(units: pd.DataFrame, window: int, n_windows: int) -> dict[str, f
         "n_units": len(units),
         "dead_fraction": float((units["n_spikes"] == 0).mean()),
         "always_on_fraction": float((units["n_spikes"] == units["n_bins"]).mean()),
+        "window": window,
+        "n_windows": n_windows,
     }
     for statistic in STATISTICS:
         values = units[statistic.name]
@@ -92,15 +98,20 @@ def population(complexity: np.ndarray, correlation: np.ndarray | None = None) ->
     --------
     Two units: in one bin of four both spike, in two bins one of them.
 
-    >>> population(np.array([1, 2, 1]))["n_active_mean"]
-    1.0
+    >>> row = population(np.array([1, 2, 1]))
+    >>> row["n_active_mean"], row["n_silent_bins"], round(row["population_sparseness"], 3)
+    (1.0, 1, 0.667)
     """
     n_units, active, n_bins = len(complexity) - 1, np.arange(len(complexity)), int(complexity.sum())
-    mean = float(active @ complexity) / n_bins
+    n_spikes, n_silent = float(active @ complexity), int(complexity[0])
+    mean, sparseness = n_spikes / n_bins, np.nan
+    if n_units > 1 and n_silent < n_bins:
+        sparseness = (1 - n_spikes / (n_bins - n_silent) / n_units) / (1 - 1 / n_units)
     row = {
         "n_active_mean": mean,
         "n_active_var": float((active - mean) ** 2 @ complexity) / n_bins,
-        "population_sparseness": (1 - mean / n_units) / (1 - 1 / n_units) if n_units > 1 else np.nan,
+        "population_sparseness": sparseness,
+        "n_silent_bins": n_silent,
         "correlation_mean": np.nan,
         "participation_ratio": np.nan,
     }

@@ -138,6 +138,7 @@ def test_the_table_of_both(network, neurons):
     assert table["recording"].tolist() == ["net"] * 3 + ["grasshopper"] * 2
     assert table["layer"].tolist() == ["relu", "out", "network", "units", "network"]
     assert set(table["window"]) == {100}
+    assert table["n_windows"].tolist() == [50] * 5
     assert table["bin_size"].tolist() == [1, 1, 1, 2, 2]
     assert table["activation_probability_mean"][:2].tolist() == pytest.approx([0.5, 0.2], abs=0.01)
     assert table["relative_fano_factor_mean"][:2].tolist() == pytest.approx([1, 1], abs=0.1)
@@ -146,8 +147,35 @@ def test_the_table_of_both(network, neurons):
     rate = load(neurons, bin_size=2).summarize(100).units["mean_firing_rate"].mean()
     assert table["mean_firing_rate_mean"][4] == rate
     short = compare({"net": recordings["net"].select(trials=0), "few": few_bins()})
-    assert set(short["window"]) == {30}
+    assert set(short["window"]) == {2}  # 30 bins leave no fifty windows
     assert set(compare(recordings, window=7)["window"]) == {7}
+
+
+def test_spikes_that_share_a_bin_are_counted_also_after_they_were_saved(neurons, spikes, tmp_path):
+    """Binned without us: np.unique keeps one spike a bin, np.bincount counts all."""
+    with pytest.warns(UserWarning, match="spikes are lost: they share a bin of 10 ms"):
+        recording = load(neurons, bin_size=10)
+    n_before = sum(map(len, spikes))
+    n_kept = sum(len(np.unique(times // 10_000)) for times in spikes)
+    again = load(save(recording, tmp_path / "again.nwb"))
+    for each in (recording, again):
+        row = compare({"x": each}).iloc[0]
+        assert row["n_spikes_merged"] == n_before - n_kept > 0
+        assert row["mean_firing_rate_mean"] == pytest.approx(n_kept / 2 / SECONDS)
+        assert row["unbinned_firing_rate_mean"] == pytest.approx(n_before / 2 / SECONDS)
+        assert f"{n_before - n_kept} of {n_before} spikes" in " ".join(each.summarize().remarks)
+    one = compare({"x": recording.select(units=[0])}).iloc[0]
+    assert np.isnan(one["n_spikes_merged"])  # of one unit alone it is not known
+    network = compare({"x": few_bins()}).iloc[0]
+    assert network["n_spikes_merged"] == 0
+    assert network["unbinned_firing_rate_mean"] == network["mean_firing_rate_mean"]
+
+
+def test_summaries_of_different_windows_are_compared_with_a_warning(network):
+    recording = load(network)
+    with pytest.warns(UserWarning, match="the windows differ in bins: a 50, b 20. Compare .* window=20"):
+        table = compare({"a": recording.summarize(50), "b": recording.summarize(20)})
+    assert table["window"].tolist() == [50] * 3 + [20] * 3
 
 
 def few_bins():
@@ -177,8 +205,9 @@ def test_the_figure_of_both(network, neurons):
             np.testing.assert_allclose(points.get_offsets(), expected)
         poisson, bernoulli = axes.lines
         p = bernoulli.get_xdata()
-        assert (poisson.get_ydata() == 1).all()
-        np.testing.assert_allclose(bernoulli.get_ydata(), 1 - p if name == "fano_factor" else np.sqrt(1 - p))
+        assert (poisson.get_ydata() == (49 / 50 if name == "fano_factor" else 1)).all()
+        wanted = 49 / 50 * (1 - p) if name == "fano_factor" else np.sqrt(1 - p)
+        np.testing.assert_allclose(bernoulli.get_ydata(), wanted)
     assert [text.get_text() for text in left.get_legend().get_texts()] == [
         "net, bins of 1 ms",
         "grasshopper, bins of 2 ms",

@@ -18,7 +18,7 @@ from ann2neo.analysis.goodness_of_fit.nulls import (
 )
 from ann2neo.analysis.goodness_of_fit.order import runs, serial_correlation
 from ann2neo.analysis.goodness_of_fit.outcome import REASONS
-from ann2neo.analysis.goodness_of_fit.tests import TESTS
+from ann2neo.analysis.goodness_of_fit.tests import TESTS, qvalue
 from ann2neo.analysis.poisson import fit_poisson
 from ann2neo.recording.raster import SpikeRaster
 from ann2neo.recording.recording import Recording
@@ -217,8 +217,38 @@ def test_dispersions_against_elephant_and_contingency_tables(mixed):
         counts = windows.sum(axis=1)
         table = stats.chi2_contingency([counts, 50 - counts], correction=False)
         assert of_binomial[0][unit] == pytest.approx(table.statistic)
-        cdf = stats.chi2.cdf(of_poisson[0][unit], 99)
+        # the statistic moves in steps of 2 / mean count; a value counts by half in either tail
+        step = 2 / counts.mean()
+        cdf = np.mean([stats.chi2.cdf(of_poisson[0][unit] + s * step / 2, 99) for s in (-1, 1)])
         assert of_poisson[1][unit] == pytest.approx(2 * min(cdf, 1 - cdf), rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize("n_windows", [2, 3, 5, 10])
+@pytest.mark.parametrize(
+    ("test", "p"),
+    [(poisson_dispersion, 0.05), *((binomial_dispersion, p) for p in (0.05, 0.3, 0.9))],
+)
+def test_equal_counts_in_few_windows_reject_nothing(test, p, n_windows):
+    """Simulated: in two windows, memoryless units of p = 0.3 have equal counts in 6 % of cases."""
+    found = test(summarize(bernoulli(p, 4000, 100 * n_windows, seed=n_windows)))
+    tested = np.isfinite(found.pvalue)
+    assert not (qvalue(found.pvalue) < 0.05).any()
+    assert (found.pvalue[tested] < 0.05).mean() < 0.065 if tested.sum() > 1000 else True
+
+
+def test_two_windows_against_all_their_counts():
+    """Given the spikes, the counts of two windows are hypergeometric: exact mid-p values, one by one."""
+    n_spikes, window = 60, 100
+    first = np.arange(15, 31)
+    dense = np.zeros((len(first), 200), bool)
+    for row, k in zip(dense, first, strict=True):
+        row[:k] = row[100 : 100 + n_spikes - k] = True
+    exact = stats.hypergeom(200, n_spikes, window)
+    mid = [2 * (exact.cdf(k - 1) + exact.pmf(k) / 2) for k in first]
+    found = binomial_dispersion(summarize(dense)).pvalue
+    upper = first < 27  # above, the counts are more equal than half of all are
+    np.testing.assert_allclose(found[upper], np.minimum(1, 2 * np.array(mid))[upper], rtol=0.3, atol=0.01)
+    assert found[-1] == pytest.approx(exact.pmf(30), rel=0.5)  # equal counts: half of them, on both sides
 
 
 @pytest.mark.parametrize("trial_bins", [(9,), (5, 3, 1), (2, 2, 5)])

@@ -2,6 +2,7 @@
 
 import random
 
+import neo
 import numpy as np
 import pytest
 import quantities as pq
@@ -88,10 +89,15 @@ def test_elephants_surrogates_are_elephants(method):
             options = {} if dt is None else {"dt": dt * pq.ms}
             if method == "jitter_spikes":  # Elephant 1.2 takes such trains only if they begin at 0
                 train = train.time_shift(-train.t_start)
+            if method == "shuffle_isis":  # at the ends of bins all intervals are whole bins, the first, too
+                start, stop = train.t_start, train.t_stop + 2 * pq.ms
+                train = neo.SpikeTrain(train.times + 1 * pq.ms, t_start=start, t_stop=stop)
             moved = surrogates(train, method=method, **options)[0]
             n_spikes += len(moved)
             for spike in moved:
                 bin_ = int(float((spike - train.t_start).rescale("ms")) // 2.0)
+                if method == "shuffle_isis":
+                    bin_ = round(float((spike - train.t_start).rescale("ms")) / 2.0) - 1
                 expected[row, first + bin_] = True
     np.random.set_state(state)
     random.setstate(of_python)
@@ -99,6 +105,19 @@ def test_elephants_surrogates_are_elephants(method):
     assert ours.annotations["n_spikes_merged"] == n_spikes - expected.sum()
     assert ours.annotations["surrogate"] == method
     assert not (ours.raster("relu") == recording.raster("relu")).all()
+
+
+@pytest.mark.parametrize("bin_size", [1.0, 0.1, 0.3, 1 / 3, 10.0])
+def test_shuffled_intervals_are_the_same_intervals(bin_size):
+    dense = np.random.default_rng(0).random((20, 2000)) < 0.5
+    time = PseudoTime(bin_size, (2000,))
+    made = Recording({"a": SpikeRaster.from_dense(dense, time=time)}).surrogate("shuffle_isis", seed=1)
+    assert made.annotations["n_spikes_merged"] == 0
+    assert not (made.raster("a") == dense).all()
+    for before, after in zip(dense, made.raster("a"), strict=True):
+        # the first interval is that from the start of the trial
+        one, two = (np.diff(np.flatnonzero(row), prepend=-1) for row in (before, after))
+        assert sorted(one) == sorted(two)
 
 
 def test_the_global_random_states_stay_and_the_seed_decides():

@@ -54,20 +54,58 @@ def test_a_network_is_summarized_as_by_the_library(stimuli, capsys):
 
 
 def test_what_has_no_windows_and_no_intervals_is_said_to_be_so(stimuli, capsys):
-    run(STREAM)
+    run(f"{STREAM} --window 60")
     out = capsys.readouterr().out
-    assert "\nOne complete window of 60 bins: a Fano factor needs several; give a shorter" in out
+    assert "\nNOTE: one window (of 60 bins) gives no Fano factor: take shorter windows, --window 2 for" in out
     row = [line.split() for line in out.splitlines() if line.startswith("network")][2]
     assert (row[5], row[7]) == ("n/a", "n/a")
     assert "\nn/a: tests of intervals need their histogram: ann2neo stream --isi-histogram" in out
     assert max(map(len, out.splitlines())) <= 100
     assert "nan" not in out
     run(f"{STREAM} --part 1/20 --batch-size 1 --window 50")
-    assert "No complete window of 50 bins" in capsys.readouterr().out
+    assert "NOTE: no complete window (of 50 bins) gives no Fano factor" in capsys.readouterr().out
     run(f"{STREAM} --isi-histogram --window 6")
     out = capsys.readouterr().out
     assert "n/a" not in out
-    assert "complete window" not in out
+    assert "Fano factors: 10 windows of 6 bins; relative: over the (n−1)/n·(1−p) of independent bins" in out
+    assert "NOTE: a Fano factor of 10 windows (of 6 bins) is mostly noise" in out
+    run(STREAM)  # of 60 stimuli, known beforehand
+    out = capsys.readouterr().out
+    assert "Fano factors: 30 windows of 2 bins;" in out
+    assert "NOTE" not in out
+
+
+@pytest.mark.parametrize(("threshold", "said"), [(99, "no unit ever spikes"), (-0.5, "every unit spikes in")])
+def test_no_spike_and_nothing_but_spikes_are_said_plainly(stimuli, capsys, threshold, said):
+    data = "--data x.npz --model my_models:relu"
+    run(f"record {data} --threshold {threshold} -o r.nwb")
+    assert f"NOTE: 1: {said}" in capsys.readouterr().out
+    for command in (
+        "info r.nwb",
+        "summarize r.nwb",
+        f"stream {data} --threshold {threshold}",
+        "compare r.nwb",
+    ):
+        run(command)
+        out, err = capsys.readouterr()
+        assert f"1: {said}" in out
+        assert err == ""
+    with pytest.warns(UserWarning, match=f"^all layers: {said}"):
+        ann2neo.load("r.nwb").summarize().layers  # noqa: B018
+
+
+def test_info_and_compare_take_summaries(stimuli, capsys):
+    run(f"{STREAM} -o s.npz")
+    capsys.readouterr()
+    run("info s.npz")
+    out = capsys.readouterr().out
+    assert re.search(r"s.npz \(0.\d+ MB\): Summary\(40 units, 60 bins of 1 ms, windows of 2 bins", out)
+    assert re.search(r"^1 +40  40 +\d+$", out, re.MULTILINE)
+    assert "annotations\n" in out
+    run("compare s.npz --table t.csv -o f.png")
+    assert "windows of counts: s 30 of 2 bins" in capsys.readouterr().out
+    assert Path("t.csv").exists()
+    assert Path("f.png").exists()
 
 
 def test_mixed_precision_and_memory_format(folder, capsys):
@@ -124,7 +162,10 @@ def test_parts_that_do_not_fit_are_named(stimuli, capsys):
     for files, message in [
         ("part-1 part-3", "part-1.npz and part-3.npz: cannot merge: one summary has the bins 0 to 23, .* 48"),
         ("part-1 part-2 part-2", "part-2.npz and part-2.npz: .* each once"),
-        ("part-1 other", "part-1.npz and other.npz: .* window=7, the other 9: make all parts alike"),
+        (
+            "part-1 other",
+            "part-1.npz and other.npz: .* window=7, the other 9: give the same window= to all parts",
+        ),
         ("part-1 reseeded", "part-1.npz and reseeded.npz: .* seed=0, the other 1"),
         ("part-1 fewer", "part-1.npz and fewer.npz: layer '1' has 5 units"),
         ("part-1 weights", "part-1.npz and weights.npz: .* had other parameters .* give all runs the same"),
@@ -231,8 +272,8 @@ def test_outputs_of_a_summary_are_checked_before_the_work_is_done(stimuli, capsy
         (f"{STREAM} --part 3/2", "--part 3/2: give I/N"),
         (f"{STREAM} --part 2", "--part 2: give I/N"),
         (f"{STREAM} --trials 61", "--trials 61, but only 60 stimuli are shown: give at most 60"),
-        (f"{STREAM} --batch-size 0", "batch_size=0: give at least one"),
-        (f"{STREAM} --window 0", "window=0 bins, .* give a window of 1 to 60 bins"),
+        (f"{STREAM} --batch-size 0", "--batch-size 0: give at least one"),
+        (f"{STREAM} --window 0", "--window 0 bins, .* give a window of 1 to 60 bins"),
         (f"{STREAM} --device abacus", "device.*abacus"),
         (
             f"{STREAM} --calibration 5",

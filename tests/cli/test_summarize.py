@@ -66,7 +66,7 @@ def test_tables_are_not_overwritten(recorded, capsys):
     Path("u.csv").write_text("precious")
     capsys.readouterr()
     assert f"u.csv {EXISTS}" in error_of(capsys, "summarize r.nwb --units-table u.csv")
-    assert "window=61" in error_of(capsys, "summarize r.nwb --window 61")
+    assert "--window 61" in error_of(capsys, "summarize r.nwb --window 61")
     assert Path("u.csv").read_text() == "precious"
 
 

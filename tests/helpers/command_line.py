@@ -57,7 +57,7 @@ def fails():
 """
 
 
-EXISTS = "exists: give overwrite=True (on the command line --overwrite) to replace it"
+EXISTS = "exists: give --overwrite to replace it"
 """What every command says of a file that it would have to replace."""
 
 STREAM = "stream --data x.npz --model my_models:random"

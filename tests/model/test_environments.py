@@ -350,8 +350,8 @@ def test_an_error_within_a_branch_that_the_model_catches(net):
 def test_what_is_no_module_is_refused(net):
     exported = torch.export.export(net, (X,))
     for model, message in (
-        (nn.ReLU, r"the class ReLU: give an object of it, ReLU\(\.\.\.\)"),
-        ("model.pt", r"the model is a str: give a torch\.nn\.Module"),
+        (nn.ReLU, r"the class ReLU: make a model of it, ReLU\(\.\.\.\)"),
+        ("model.pt", r"the model is 'model\.pt', a str: load it first"),
         (exported, r"torch\.export.*Give the module it was made from"),
         (exported.module(), r"torch\.export.*Give the module it was made from"),
     ):
@@ -363,7 +363,7 @@ def test_what_is_no_module_is_refused(net):
 
 @pytest.mark.parametrize(("transform", "x"), [(torch.func.vmap, X[None]), (torch.func.jacrev, X)])
 def test_transforms_of_functions_are_refused(net, transform, x):
-    with Probe(net) as probe, pytest.raises(TypeError, match=r"torch\.func.*leave the probe before"):
+    with Probe(net) as probe, pytest.raises(TypeError, match=r"torch\.func.*leave the probe for that call"):
         transform(net)(x)
     assert probe.n_stimuli == 0
 

@@ -123,12 +123,10 @@ def test_an_exported_program_taken_apart_has_layers():
 
 @pytest.mark.parametrize("model", [lambda x: x, None, nn.ReLU, "resnet18"])
 def test_what_is_no_model(model):
-    with pytest.raises(
-        TypeError,
-        match=r"the model is (a \w+: give a torch\.nn\.Module|the class ReLU: give an object of it)",
-    ):
+    ways_out = r"(give a torch\.nn\.Module|make a model of it|load it first)"
+    with pytest.raises(TypeError, match=f"the model is .*{ways_out}"):
         record(model, X)
-    with pytest.raises(TypeError, match=r"give (a torch\.nn\.Module|an object of it)"):
+    with pytest.raises(TypeError, match=ways_out):
         Probe(model)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import ann2neo
 from ann2neo import Probe, Quantile, Summary, SummaryError, merge, record, summarize
@@ -67,8 +68,27 @@ def test_time_within_a_stimulus():
 
 
 def test_default_window(model, images):
-    assert summarize(model, images).window == 100
-    assert summarize(model, images, n_trials=5).window == 46
+    """It leaves 50 windows where the number of stimuli is known, and is 100 where it is not."""
+    assert summarize(model, images).window == record(model, images).summarize().window == 4
+    assert summarize(model, images, n_trials=5).window == 4
+    assert summarize(model, DataLoader(TensorDataset(images), 50)).window == 4
+    assert summarize(model, images.split(50)).window == 100
+    assert summarize(model, images[:100], n_stimuli=230).window == 4
+    assert summarize(model, images[100:], start=100).window == 100
+
+
+def test_parts_take_the_window_of_the_whole(model, images):
+    cuts = [summarize(model, images[a : a + 115], start=a, n_stimuli=230) for a in (0, 115)]
+    assert cuts[0].merge(cuts[1]).units.equals(summarize(model, images, batch_size=115).units)
+    alone = [summarize(model, images[a : a + 115], start=a) for a in (0, 115)]
+    with pytest.raises(ValueError, match="window=2, the other 100: give the same window= to all parts"):
+        alone[0].merge(alone[1])
+
+
+def test_a_checkpoint_goes_on_with_its_window(model, images, tmp_path):
+    path = tmp_path / "run.npz"
+    summarize(model, images, window=7, checkpoint=path)
+    assert summarize(model, images, checkpoint=path).window == 7
 
 
 def test_the_model_is_left_as_it_was(model, images):

@@ -1,10 +1,15 @@
 """Each drawing shows the numbers that it was given."""
 
 import itertools
+import sys
+from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
+import neo
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from ann2neo import plot
 from ann2neo.interop import extras
@@ -72,9 +77,10 @@ def test_rows_are_taken_from_the_least_to_the_most_active(ax):
     assert per_row.tolist() == np.sort(dense.sum(axis=1))[::10].tolist()
 
 
-def test_a_silent_raster_is_drawn_empty(ax):
+def test_a_silent_raster_is_drawn_empty_and_says_so(ax):
     plot.raster(Recording({"relu": SpikeRaster.from_dense(np.zeros((2, 9)))}), ax=ax)
     assert len(ax.collections) == 0
+    assert [text.get_text() for text in ax.texts] == ["no spikes"]
     assert ax.get_xlim() == (0, 9)
 
 
@@ -118,9 +124,9 @@ def test_fano_factors_stand_above_their_p(ax):
     np.testing.assert_allclose(points[active, 0], dense.mean(axis=1)[active])
     np.testing.assert_allclose(points[active, 1], (counts.var(axis=1)[active] / counts.mean(axis=1)[active]))
     poisson, bernoulli = (line.get_xydata() for line in ax.lines)
-    np.testing.assert_allclose(poisson[:, 1], 1)
-    np.testing.assert_allclose(bernoulli.sum(axis=1), 1)
-    assert "20 bins" in ax.get_ylabel()
+    np.testing.assert_allclose(poisson[:, 1], 19 / 20)
+    np.testing.assert_allclose(bernoulli[:, 1], 19 / 20 * (1 - bernoulli[:, 0]))
+    assert "20 windows of 20 bins" in ax.get_ylabel()
 
 
 def test_the_expectations_are_drawn_once(ax):
@@ -128,7 +134,76 @@ def test_the_expectations_are_drawn_once(ax):
         plot.fano_against_rate(planted().summarize(window=20), ax=ax, label=name)
     assert len(ax.lines) == 2
     texts = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert texts == ["Poisson: 1", "Bernoulli: 1 − p", "a", "b"]
+    assert texts == ["Poisson: 19/20", "Bernoulli: 19/20 · (1 − p)", "a", "b"]
+
+
+def test_other_windows_on_the_same_axes_are_named_and_have_lines_of_their_own(ax):
+    for name, n_bins, window in (("a", 400, 20), ("b", 400, 40), ("c", 800, 20)):
+        plot.fano_against_rate(planted(n_bins=n_bins).summarize(window=window), ax=ax, label=name)
+    assert ax.get_ylabel() == "Fano factor of spike counts"
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert {"a: 20 windows of 20 bins", "b: 10 windows of 40 bins", "c: 40 windows of 20 bins"} < {*texts}
+    for line, n in zip(ax.lines, (20, 20, 10, 10, 40, 40), strict=True):
+        p, drawn = line.get_xydata().T
+        expected = (n - 1) / n * (1 if "Poisson" in line.get_label() else 1 - p)
+        np.testing.assert_allclose(drawn, expected)
+        assert f"{n - 1}/{n}" in line.get_label()
+
+
+def test_one_window_is_drawn_as_no_point_but_as_its_reason():
+    figure = plot.overview({"12": planted(n_bins=12), "400": planted(n_bins=400)}, window=6)
+    fano = figure.axes[-1] if figure.axes[-1].get_title() else figure.axes[-2]
+    few, many = (np.ma.filled(c.get_offsets(), np.nan)[:, 1] for c in fano.collections)
+    assert np.isfinite(few).sum() <= 5
+    assert np.isfinite(many).any()
+    figure = plot.overview({"one": planted(n_bins=9)}, window=5)  # trials of 4 and 5 bins
+    (fano,) = (axes for axes in figure.axes if axes.get_title().startswith("Fano"))
+    assert not np.isfinite(np.ma.filled(fano.collections[0].get_offsets(), np.nan)[:, 1]).any()
+    assert "one window (of 5 bins) gives no Fano factor" in " ".join(fano.texts[0].get_text().split())
+    assert len(fano.lines) == 0
+
+
+def neurons():
+    rng = np.random.default_rng(0)
+    block, segment = neo.Block(name="mouse"), neo.Segment()
+    block.segments.append(segment)
+    for _ in range(4):
+        times = np.sort(rng.choice(1000, 200, replace=False)) + 0.5
+        segment.spiketrains.append(neo.SpikeTrain(times, units="ms", t_stop=1000))
+    return Recording.from_neo(block, 1)
+
+
+def words_of(figure):
+    texts = [t.get_text() for t in figure.findobj(Text)]
+    return " ".join(" ".join(texts).split())
+
+
+def test_neurons_live_in_time_and_networks_in_pseudo_time():
+    words = words_of(plot.overview({"mouse": neurons()}))
+    assert "time (ms), bins of 1 ms" in words
+    assert "spikes per second (Hz)" in words
+    assert "A neuron's bin is a choice" in words
+    assert "pseudo" not in words
+    assert "stimul" not in words
+    assert "pseudo" in words_of(plot.overview({"net": planted()}))
+    one_kind = words_of(plot.comparison({"mouse": neurons().summarize(20)}))
+    assert "A neuron's bin is a choice" in one_kind
+    assert "pseudo" not in one_kind
+    assert "neuron" not in words_of(plot.comparison({"net": planted().summarize(20)}))
+
+
+def test_a_figure_is_shown_once_in_a_notebook_and_is_known_to_pyplot(monkeypatch):
+    shown = []
+    display = SimpleNamespace(display=lambda data, raw: shown.append((data, raw)))
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(display=display))
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    for figure in (plot.overview({"a": planted()}), plot.comparison({"a": planted().summarize(20)})):
+        assert plt.fignum_exists(figure.number)  # so that plt.show() shows it
+        figure._ipython_display_()
+        assert not plt.fignum_exists(figure.number)  # so that the end of the cell does not show it again
+        (data, raw) = shown.pop()
+        assert raw
+        assert data["image/png"].startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("n", [1, 4])

@@ -20,7 +20,7 @@ from ann2neo.study.cells import Cell, Results, Study
 from ann2neo.study.cells import cell as one_cell
 from ann2neo.study.cells.images import images
 from ann2neo.study.findings.comparisons import DOSE, INDICATORS
-from ann2neo.study.networks import network
+from ann2neo.study.networks import ARCHITECTURES, network
 from ann2neo.study.regimes import REGIMES, Regime, labels_of
 
 pytestmark = pytest.mark.slow
@@ -183,6 +183,57 @@ def test_a_study_that_is_killed_loses_no_cell(tmp_path):
     assert not [*tmp_path.glob("cells/.*")]
 
 
+def pressed(folder, processes, seeds, times, after=2, **settings):
+    """Press Ctrl-C, as a terminal does, when cells are stored: (cells then, exit status, stderr, seconds)."""
+    command = [sys.executable, "-m", "ann2neo", "study", "--regimes", "random", "sgd_true"]
+    for name, value in {**SMALL, **settings, "seeds": seeds, "processes": processes}.items():
+        command += [f"--{name.replace('_', '-')}", str(value)]
+    process = subprocess.Popen(
+        [*command, "-o", str(folder)], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    n_stored = 0
+    try:
+        while n_stored < after and process.poll() is None:
+            time.sleep(0.05)
+            n_stored = len([*folder.glob("cells/digits-*/cell.json")])
+        began = time.monotonic()
+        for press in range(times):
+            time.sleep(0.5 * (press > 0))
+            os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=200)[1]
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    return n_stored, process.returncode, said, time.monotonic() - began
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_after_ctrl_c_no_cell_begins_and_those_that_run_are_stored(tmp_path, processes):
+    n_then, status, said, _ = pressed(tmp_path, processes, seeds=15, times=1)
+    assert status == 130
+    assert "interrupted: the cells that run now are finished and stored, and no other begins" in said
+    n_stored = len([*tmp_path.glob("cells/digits-*/cell.json")])
+    assert 2 <= n_then <= n_stored <= n_then + 2 * processes  # some may have begun while we looked
+    assert f"{n_stored} of 30 cells are stored" in said
+    assert "Traceback" not in said
+    assert not [*tmp_path.glob("cells/.*")]
+    assert (load_study(tmp_path).cells["status"] == "done").sum() >= n_stored // 2
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_second_ctrl_c_ends_at_once(tmp_path, processes):
+    _, status, said, seconds = pressed(
+        tmp_path, processes, seeds=4, times=2, after=processes, sgd_epochs=1_000_000
+    )
+    assert status == 130
+    assert seconds < 20  # such a cell would take hours
+    assert "Traceback" not in said
+    assert said.splitlines()[-1] == "ann2neo: interrupted"
+    there = load_study(tmp_path).cells
+    assert set(there["regime"]) == {"random"}
+    assert (there["status"] == "done").all()
+
+
 def test_other_settings_are_refused_with_the_difference(small):
     folder, _ = small
     with pytest.raises(
@@ -256,12 +307,18 @@ def test_bad_data(tmp_path):
 # -- the report ----------------------------------------------------------------------------------------
 
 
-def planted(values, seeds=3):
-    """Results in which an indicator has given values: regime → (at epoch 1, at the end), plus seed / 1000."""
-    rows = []
+def planted(values, seeds=3, missed=()):
+    """Results in which an indicator has given values: regime → (at epoch 1, at the end), plus seed / 1000.
+
+    Of the networks ``missed``, pairs of regime and seed, none reached its goal.
+    """
+    rows, cells = [], []
     for data in ("one", "two"):
         for seed in range(seeds):
             for regime, (early, late) in values.items():
+                status = "goal not reached" if (regime, seed) in missed else "done"
+                cell = {"data": data, "architecture": "mlp", "regime": regime, "seed": seed}
+                cells.append({**cell, "status": status})
                 for split in ("training", "test"):
                     row = {
                         "data": data,
@@ -276,7 +333,7 @@ def planted(values, seeds=3):
                             {**row, "epoch": epoch, "last": last, "class_selectivity": value + seed / 1000}
                         )
     none = pd.DataFrame()
-    return Results(Study(), none, none, pd.DataFrame(rows), none, none)
+    return Results(Study(), pd.DataFrame(cells), none, pd.DataFrame(rows), none, none)
 
 
 TRUE = dict.fromkeys(("generalizing", "equal_steps", "decay_true", "sgd_true", "few_true"), (0.3, 0.5))
@@ -334,9 +391,42 @@ def test_effects_are_paired_differences_over_seeds():
     assert main["high"] - main["low"] == pytest.approx(width, rel=0.15)
 
 
-def test_one_seed_separates_nothing():
-    found = effects(planted({**TRUE, **SHUFFLED}, seeds=1))
-    assert not found["separates"].any()
+def test_one_seed_separates_nothing_and_refutes_nothing():
+    results = planted({**TRUE, **SHUFFLED}, seeds=1)
+    assert not effects(results)["separates"].any()
+    judged = verdicts(results)
+    assert judged["verdict"].tolist() == ["cannot tell (needs 2 seeds)"]
+    assert judged["separates"].tolist() == ["–"]
+
+
+def test_a_network_that_missed_its_goal_is_no_evidence():
+    regimes = {**TRUE, **SHUFFLED}
+    missed = [("memorizing", 0)]
+    results = planted(regimes, missed=missed)
+    table = results.indicators
+    wrong = (table["regime"] == "memorizing") & (table["seed"] == 0)
+    table.loc[wrong, "class_selectivity"] = 99.0  # must change nothing
+    found = effects(results).set_index("comparison")
+    main = found.loc["memorizing"]
+    assert main["n_seeds"].eq(2).all()
+    assert main["n_missed"].eq(1).all()
+    assert main["effect"].tolist() == pytest.approx([-0.4, -0.4])
+    assert found.loc["decay", "n_seeds"].eq(3).all()
+    assert verdicts(results)["verdict"].tolist() == ["yes"]
+    all_but_one = planted(regimes, missed=[("memorizing", 0), ("generalizing", 1)])
+    assert verdicts(all_but_one)["verdict"].tolist() == ["cannot tell (needs 2 seeds that reach their goal)"]
+    none_did = planted(regimes, missed=[("memorizing", seed) for seed in range(3)])
+    assert verdicts(none_did)["verdict"].tolist() == ["cannot tell (needs 2 seeds that reach their goal)"]
+    no_control = planted(regimes, missed=[("redrawn", seed) for seed in (0, 1)])
+    assert verdicts(no_control)["verdict"].tolist() == ["open (not made: than redrawn, redrawn)"]
+
+
+def test_the_dose_leaves_out_networks_that_missed_their_goal():
+    values = {name: (0.3, 0.5 - 0.3 * dose**3) for name, dose in DOSE.items()}
+    results = planted(
+        {**values, "shuffled40": (0.3, 9.0)}, missed=[("shuffled40", seed) for seed in range(3)]
+    )
+    assert verdicts(results)["dose"].tolist() == pytest.approx([-1])
 
 
 def test_the_dose_is_a_rank_correlation():
@@ -366,7 +456,18 @@ def test_the_options_are_the_settings_of_a_study():
     numbers = {f.name for f in dataclasses.fields(Study)} - {"data", "architectures", "regimes"}
     assert set(SETTINGS) == numbers
     defaults = Study()
-    assert all(type(getattr(defaults, name)) is kind for name, (kind, _) in SETTINGS.items())
+    for name, (default, _) in SETTINGS.items():
+        assert getattr(defaults, name) == default
+        assert type(getattr(defaults, name)) is type(default)
+
+
+def test_help_shows_defaults_regimes_and_architectures(capsys):
+    with pytest.raises(SystemExit):
+        main(["study", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    for name in (*REGIMES, *ARCHITECTURES):
+        assert f" {name}" in told
+    assert "training ends at this accuracy on the labels learned (default: 0.99)" in told
 
 
 def test_the_command(tmp_path, capsys):
@@ -374,8 +475,10 @@ def test_the_command(tmp_path, capsys):
     regimes = ["--regimes", "random", "generalizing", "memorizing"]
     command = ["study", "--seeds", "2", *regimes, *options, "--processes", "1", "-o", str(tmp_path / "s")]
     assert main(command) == 0
-    told = capsys.readouterr().out
+    told, err = capsys.readouterr()
+    assert "%|" not in err  # no bar where nobody watches
     assert "class selectivity" in told
+    assert "cannot tell (needs 2 seeds that reach their goal)" in " ".join(told.split())
     assert "4 cells goal not reached" in told
     assert max(map(len, told.splitlines())) <= 100
     assert json.loads((tmp_path / "s" / "study.json").read_text())["seeds"] == 2

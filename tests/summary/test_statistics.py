@@ -171,13 +171,6 @@ def test_layers_table_against_numpy():
     assert layers.loc["network", "activation_probability_var"] == pytest.approx(p.var())
 
 
-def test_windows_default_to_100_bins_or_the_shortest_trial():
-    long = Recording({"a": SpikeRaster.from_dense(np.ones((1, 1000)))})
-    short = Recording({"a": SpikeRaster.from_dense(np.ones((1, 30)), time=PseudoTime(1.0, (10, 20)))})
-    assert long.summarize().window == 100
-    assert short.summarize().window == 10
-
-
 def test_statistics_that_do_not_depend_on_order_do_not():
     rng = np.random.default_rng(4)
     dense = rng.random((5, 400)) < 0.3

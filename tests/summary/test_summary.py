@@ -273,11 +273,29 @@ def test_population_against_elephant():
     assert row.correlation_mean == pytest.approx(np.nanmean(above))
     k = spikes.sum(1)
     assert (row.n_active_mean, row.n_active_var) == (pytest.approx(k.mean()), pytest.approx(k.var()))
-    # Vinje and Gallant's measure of each bin, (1 − (Σr)²/(n Σr²)) / (1 − 1/n), 1 for silence
+    # Vinje and Gallant's measure of each bin with spikes, (1 − (Σr)²/(n Σr²)) / (1 − 1/n)
     r = spikes.astype(float)
-    with np.errstate(invalid="ignore"):
-        treves_rolls = np.nan_to_num(r.sum(1) ** 2 / 6 / (r**2).sum(1))
+    r = r[r.any(axis=1)]
+    treves_rolls = r.sum(1) ** 2 / 6 / (r**2).sum(1)
     assert row.population_sparseness == pytest.approx(((1 - treves_rolls) / (1 - 1 / 6)).mean())
+    assert row.n_silent_bins == 400 - len(r) > 0
+
+
+@pytest.mark.parametrize(("n_units", "p"), [(2, 0.001), (20, 0.001), (20, 0.04), (20, 0.5)])
+def test_sparseness_of_rare_spikes_is_at_most_one(n_units, p):
+    """Silent bins are left out: independent units give (1 − p/(1 − qⁿ)) / (1 − 1/n)."""
+    spikes = np.random.default_rng(0).random((5000, n_units)) < p
+    row = recording_of(spikes, (5000,)).summarize(100).layers.iloc[0]
+    expected = (1 - p / (1 - (1 - p) ** n_units)) / (1 - 1 / n_units)
+    assert row.population_sparseness == pytest.approx(expected, abs=0.01)
+    assert row.population_sparseness <= 1
+    assert row.n_silent_bins == (~spikes.any(axis=1)).sum()
+
+
+def test_nothing_is_sparse_where_all_is_silent():
+    layers = recording_of(np.zeros((50, 3), bool), (50,)).summarize(2).layers
+    assert layers.population_sparseness.isna().all()
+    assert layers.n_silent_bins.eq(50).all()
 
 
 def test_complexity_of_the_network_counts_bins_across_layers():

@@ -10,17 +10,24 @@ from .outcome import ALWAYS_ON, SILENT, Outcome, first_reasons
 
 
 def _dispersion(summary: Summary, free: np.ndarray, scale: float, reason: np.ndarray) -> Outcome:
-    """Compare Σ(c − c̄)²/(c̄ · free) with scale · χ² of mean n_windows − 1, on both sides."""
+    """Compare Σ(c − c̄)²/(c̄ · free) with scale · χ² of mean n_windows − 1, on both sides.
+
+    The statistic is discrete: to move one spike changes Σ(c − c̄)² by an even number. Each value therefore
+    stands for the interval of a step around it, and counts by half in either tail (the mid-p value). In few
+    windows, equal counts would otherwise have a p-value of 0.
+    """
     from scipy.stats import chi2
 
     sums = summary.sums
     n, total = sums.n_windows, sums.sum_counts
     with np.errstate(divide="ignore", invalid="ignore"):
         dispersion = (n * sums.sum_counts_squared - total**2) / (total * free)
+        half = n / (total * free)  # of a step, 2 / (mean count · free)
     statistic = np.where(reason == 0, dispersion, np.nan)
     freedom = np.maximum(n - 1, 1)
     null = chi2(freedom / scale, scale=scale)
-    tail = np.minimum(null.cdf(statistic), null.sf(statistic))
+    below, above = statistic - half, statistic + half
+    tail = np.minimum(null.cdf(below) + null.cdf(above), null.sf(below) + null.sf(above)) / 2
     return Outcome(statistic, np.minimum(1.0, 2 * tail), statistic / freedom, reason)
 
 

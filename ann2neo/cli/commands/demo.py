@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from ..command import Command
 
@@ -15,7 +16,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _demo(args: argparse.Namespace) -> int:
     from ...study.demo import run
 
-    run(args.output, seed=args.seed, progress=True)
+    run(args.output, seed=args.seed, progress=sys.stderr.isatty())
     return 0
 
 

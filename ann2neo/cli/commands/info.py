@@ -7,29 +7,58 @@ import os
 from collections.abc import Iterable
 
 from ...recording.recording import Recording
+from ...summary.remarks import all_or_nothing
+from ...summary.summary import Summary
 from ..command import Command
-from ..files import file_options, open_recording
+from ..errors import with_options
+from ..files import file_options, open_either
+from ..summaries import covered
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", help="a recording: .nwb, .nix, .pkl, .mat, or any file that Neo reads")
+    parser.add_argument(
+        "file", help="a recording (.nwb, .nix, .pkl, .mat, or any file that Neo reads) or a summary (.npz)"
+    )
     file_options(parser)
 
 
 def _info(args: argparse.Namespace) -> int:
-    recording = open_recording(args.file, args)
+    recording = open_either(args.file, args)
     size = f" ({os.path.getsize(args.file) / 1e6:.2f} MB)" if os.path.isfile(args.file) else ""
     print(f"{args.file}{size}: {recording!r}")
+    if isinstance(recording, Summary):
+        return _about_summary(recording)
     print(f"trials of {_range(recording.time.trial_bins)} bins; {_about_stimuli(recording)}\n")
     width = max(len(name) for name in ["layer", *recording.layers])
     print(f"{'layer':{width}}  {'units':>8}  {'of shape':<16}{'spikes':>12}  threshold")
     for name, raster in recording.rasters.items():
         cells = f"{raster.n_units:>8}  {' × '.join(map(str, raster.shape)):<16}{raster.n_spikes:>12}"
         print(f"{name:{width}}  {cells}  {_range(raster.threshold)}")
-    print("\nannotations")
-    for key, value in recording.annotations.items():
-        print(f"  {key}: {value}")
+    for name, raster in recording.rasters.items():
+        if remark := all_or_nothing(name, raster.n_spikes, raster.n_units * raster.n_bins):
+            print(f"NOTE: {remark}")
+    _annotations(recording)
     return 0
+
+
+def _about_summary(summary: Summary) -> int:
+    print(covered(summary) or f"trials of {_range(summary.time.trial_bins)} bins", end="\n\n")
+    n_units = summary.places.groupby("layer", sort=False).size()
+    width = max(len(name) for name in ["layer", *n_units.index])
+    print(f"{'layer':{width}}  {'units':>8}  {'of shape':<16}{'spikes':>12}")
+    for name, n_spikes in summary.n_spikes.items():
+        shape = " × ".join(map(str, summary.shapes[name]))
+        print(f"{name:{width}}  {n_units[name]:>8}  {shape:<16}{n_spikes:>12}")
+    for remark in summary.remarks:
+        print(f"NOTE: {with_options(remark, ['window'])}")
+    _annotations(summary)
+    return 0
+
+
+def _annotations(of: Recording | Summary) -> None:
+    print("\nannotations")
+    for key, value in of.annotations.items():
+        print(f"  {key}: {value}")
 
 
 def _range(values: Iterable[float]) -> str:
@@ -53,7 +82,7 @@ def _about_stimuli(recording: Recording) -> str:
 
 INFO = Command(
     "info",
-    "print what a recording holds",
+    "print what a recording or a summary holds",
     ("ann2neo info resnet18.nwb",),
     _add_options,
     _info,

@@ -31,7 +31,13 @@ def _layers(args: argparse.Namespace) -> int:
     shape = args.input_shape or [3, size, size]
     if min(shape) < 1:
         raise ValueError(f"--input-shape {' '.join(map(str, shape))}: give whole numbers, at least 1")
-    table = layers(model, torch.randn(2, *shape), device=args.device)
+    try:
+        table = layers(model, torch.randn(2, *shape), device=args.device)
+    except (RuntimeError, IndexError) as error:
+        raise ValueError(
+            f"{args.model} cannot take stimuli of shape {' '.join(map(str, shape))} ({error}): give the "
+            "shape of one stimulus, without the batch, with --input-shape"
+        ) from error
     table["shape"] = [" × ".join(map(str, each)) for each in table["shape"]]
     print(table.to_string(index=False))
     chosen = table[table.by_default]

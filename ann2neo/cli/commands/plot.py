@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..command import Command, overwrite_option, window_option
-from ..files import file_options, open_recordings
+from ..files import by_name, file_options, is_summary, open_recording
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -20,11 +20,18 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _plot(args: argparse.Namespace) -> int:
     from ...interop.atomic import check_can_be_written
     from ...plot import overview, require
+    from ...plot.shown import save_figure
 
     require()
+    for file in filter(is_summary, args.files):
+        raise ValueError(
+            f"{file} is a summary, which keeps no spikes to draw: ann2neo compare {file} -o figure.png draws "
+            "its statistics"
+        )
     output = Path(args.output or Path(args.files[0]).with_suffix(".png"))
     check_can_be_written(output, overwrite=args.overwrite)
-    overview(open_recordings(args.files, args), window=args.window).savefig(output)
+    recordings = {name: open_recording(file, args) for name, file in by_name(args.files).items()}
+    save_figure(overview(recordings, window=args.window), output)
     print(output)
     return 0
 

@@ -28,6 +28,7 @@ def _record(args: argparse.Namespace) -> int:
     from ...files.save_load import check_can_be_saved, save
     from ...model.recorder import record
     from ...model.runs.partial import RecordingError
+    from ...summary.remarks import all_or_nothing
 
     check_can_be_saved(args.output, overwrite=args.overwrite)
     if args.spill_to is not None and args.memory is None:
@@ -60,7 +61,7 @@ def _record(args: argparse.Namespace) -> int:
             annotations=origin(args, stimuli),
         )
     except RecordingError as error:
-        say(f"error: {in_words(error.__cause__ or error)}")
+        say(f"error: {in_words(error.__cause__ or error, vars(args))}")
         recording, status = error.recording, 1
     if status == 0 and recording.annotations.get("interrupted"):
         status = 130
@@ -69,6 +70,9 @@ def _record(args: argparse.Namespace) -> int:
         assert recording.stimuli is not None
         say(f"{path} holds the {len(recording.stimuli)} of {len(stimuli)} stimuli recorded before that")
     print(f"{path}: {recording!r}")
+    for name, raster in recording.rasters.items():
+        if remark := all_or_nothing(name, raster.n_spikes, raster.n_units * raster.n_bins):
+            print(f"NOTE: {remark}")
     return status
 
 

@@ -122,7 +122,7 @@ def _stream_part(args: argparse.Namespace, process: Process) -> tuple[Summary | 
                 annotations=annotations,
             )
     except SummaryError as error:
-        say(f"error: {in_words(error.__cause__ or error)}")
+        say(f"error: {in_words(error.__cause__ or error, vars(args))}")
         return error.summary, 1
     return summary, 130 if summary.annotations.get("interrupted") else 0
 

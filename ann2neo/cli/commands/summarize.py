@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from ..command import Command, overwrite_option, window_option
-from ..files import file_options, open_recording
+from ..files import file_options, is_summary, open_recording
 from ..summaries import check_outputs, save_and_show, table_options
 
 
@@ -51,7 +51,7 @@ def _summarize(args: argparse.Namespace) -> int:
     for i, file in enumerate(args.files):
         if i:
             print()
-        if _is_summary(file):
+        if is_summary(file):
             save_and_show(Summary.load(file), args, f"{file}: ")
         else:
             recording = open_recording(file, args)
@@ -61,16 +61,12 @@ def _summarize(args: argparse.Namespace) -> int:
     return 0
 
 
-def _is_summary(file: str) -> bool:
-    return file.lower().endswith(".npz")
-
-
 def _check_options(args: argparse.Namespace) -> None:
     """Raise if an option cannot hold for all the files."""
     for option, table in (("--units-table", args.units_table), ("--layers-table", args.layers_table)):
         if table is not None and len(args.files) > 1:
             raise ValueError(f"{option} {table} holds one file, but you named {len(args.files)}: name one")
-    saved = next(filter(_is_summary, args.files), None)
+    saved = next(filter(is_summary, args.files), None)
     for option, value in (
         ("--window", args.window),
         ("--engine", args.engine),

@@ -14,10 +14,9 @@ class LeftOut:
     --------
     >>> left_out = LeftOut()
     >>> left_out.add("positions", "their first dimension is not the batch", torch.zeros(1, 4, 3))
-    >>> left_out.add("pooler", "they have other steps than the stimuli", (5, 3))
     >>> print(left_out)
-    {'positions': (1, 4, 3)}, because their first dimension is not the batch; {'pooler': (5, 3)}, because they have other steps than the stimuli
-    >>> "pooler" in left_out, left_out.n_first
+    {'positions': (1, 4, 3)}, because their first dimension is not the batch
+    >>> "positions" in left_out, left_out.n_first
     (True, 1)
     """
 

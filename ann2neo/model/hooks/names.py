@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -59,19 +60,36 @@ def check_model(model: Any) -> None:
     ------
     TypeError
         If it is no module, or one program without parts, as torch.export makes.
+
+    Examples
+    --------
+    >>> check_model(nn.ReLU)
+    Traceback (most recent call last):
+    ...
+    TypeError: the model is the class ReLU: make a model of it, ReLU(...)
     """
     if isinstance(model, nn.Module) and not is_of(model, "torch._StatefulGraphModule"):
         return
-    if isinstance(model, type):
-        name = model.__name__
-        raise TypeError(f"the model is the class {name}: give an object of it, {name}(...)")
-    what = type(model).__name__
+    kind = type(model).__name__
     if isinstance(model, torch.export.ExportedProgram | nn.Module):
         raise TypeError(
-            f"the model is a {what}, which torch.export made: it is one program, whose layers are not "
+            f"the model is a {kind}, which torch.export made: it is one program, whose layers are not "
             "called. Give the module it was made from, or torch.export.unflatten(program) and name its layers"
         )
-    raise TypeError(f"the model is a {what}: give a torch.nn.Module")
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        raise TypeError(f"the model is the class {model.__name__}: make a model of it, {model.__name__}(...)")
+    if isinstance(model, str | os.PathLike):
+        raise TypeError(
+            f"the model is {str(model)!r}, a {kind}: load it first, with torch.load or load_state_dict for "
+            "example"
+        )
+    if isinstance(model, dict):
+        raise TypeError(
+            "the model is a dict, a state_dict perhaps: make the model first, then model.load_state_dict(...)"
+        )
+    swapped = isinstance(model, torch.Tensor) or hasattr(model, "__array__") or hasattr(model, "__iter__")
+    more = ": the model comes first and the stimuli second" if swapped else ": give a torch.nn.Module"
+    raise TypeError(f"the model is a {kind}{more}")
 
 
 def gives_spikes(module: nn.Module) -> bool:

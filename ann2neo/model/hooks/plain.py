@@ -24,7 +24,7 @@ def check_is_plain(tensor: torch.Tensor, layer: str) -> None:
     >>> check_is_plain(torch.zeros(2, dtype=torch.complex64), "fft")
     Traceback (most recent call last):
       ...
-    ann2neo.model.hooks.plain.NotRecordable: layer 'fft' gives complex numbers, which cannot exceed a threshold: choose another layer
+    ann2neo.model.hooks.plain.NotRecordable: layer 'fft' gives complex numbers, which ...
     """
     if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         raise TypeError(

@@ -59,7 +59,7 @@ def evaluation(model: nn.Module, device: Any = None) -> Iterator[torch.device]:
     tensor = next((t for ts in (model.parameters(), model.buffers()) for t in ts), None)
     # what is on meta is loaded as it runs, or nothing runs
     home = torch.device("cpu") if tensor is None or tensor.is_meta else tensor.device
-    where = home if device is None else torch.device(device)
+    where = home if device is None else device_named(device)
     accelerators = [d.index or 0 for d in (home, where) if d.type == "cuda"]
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=set(accelerators)), states_set_aside(model):
@@ -73,3 +73,21 @@ def evaluation(model: nn.Module, device: Any = None) -> Iterator[torch.device]:
             module.training = flag
         if where != home:
             model.to(home)
+
+
+def device_named(device: Any) -> torch.device:
+    """Return a device by its name.
+
+    Examples
+    --------
+    >>> device_named("gpu")
+    Traceback (most recent call last):
+    ...
+    ValueError: device='gpu': torch has no such device: give cpu, cuda, cuda:1 or mps for example
+    """
+    try:
+        return torch.device(device)
+    except RuntimeError:
+        raise ValueError(
+            f"device={device!r}: torch has no such device: give cpu, cuda, cuda:1 or mps for example"
+        ) from None

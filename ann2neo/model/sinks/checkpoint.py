@@ -68,7 +68,8 @@ class Checkpoint:
         planned = self.growing.empty(n_steps)
         then = {**summary.annotations, **_settings(summary)}
         now = {"batch_size": self.batch_size, **json.loads(as_json(about)), **_settings(planned)}
-        for name in sorted({**now, **then}.keys() - NOT_COMPARED):
+        by_default = {"window"} if self.growing.window is None else set()
+        for name in sorted({**now, **then}.keys() - NOT_COMPARED - by_default):
             if then.get(name) != now.get(name):
                 raise ValueError(
                     f"{self.path} cannot be continued: {name} was {then.get(name)}, now it is "

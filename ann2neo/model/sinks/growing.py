@@ -19,7 +19,8 @@ class GrowingSummary:
     Parameters
     ----------
     window : int, optional
-        Bins in a counting window; by default 100, or the shortest trial where that is shorter.
+        Bins in a counting window; by default what leaves 50 windows, or 100 where it is not known how many
+        bins will come: see :func:`.default_window`.
     bin_size, isi_histogram, n_correlated, seed, backend
         As for :class:`ann2neo.Summary`.
     start : int
@@ -41,7 +42,7 @@ class GrowingSummary:
     >>> growing.receive(layer, torch.ones(10, 3), np.zeros(3), np.array([5, 5]))  # stimuli of five steps
     >>> growing.complete(10)
     >>> growing.summary.trial_bins, growing.summary.window
-    ((10, 10), 10)
+    ((10, 10), 2)
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class GrowingSummary:
         if all_bins and self.window is not None:
             PseudoTime(milliseconds(self.bin_size), all_bins).check_window(self.window)
         return Summary(
-            default_window(bins or ()) if self.window is None else self.window,
+            default_window(bins or self._all_bins(n_steps)) if self.window is None else self.window,
             bin_size=self.bin_size,
             trial_bins=bins,
             start=self.start * (n_steps or 1),

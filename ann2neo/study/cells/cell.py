@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...summary.remarks import Remark
 from ..networks import network
 from ..regimes import REGIMES, Regime, labels_of
 from ..training import Training, accuracy, train
@@ -29,7 +31,9 @@ def run_cell(study: Study, cell: Cell, folder: Path, device: str, where: Mapping
     started = perf_counter()
     with stored_whole(cell, folder) as unfinished:
         try:
-            told = _train_and_look(study, cell, folder, unfinished, torch.device(device), where)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Remark)  # the study said it once for all cells
+                told = _train_and_look(study, cell, folder, unfinished, torch.device(device), where)
         except Exception as error:  # whatever it is, the other cells go on, and the report says so
             trace = traceback.format_exc()
             told = {"status": "failed", "error": f"{type(error).__name__}: {error}", "traceback": trace}

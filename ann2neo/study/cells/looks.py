@@ -69,7 +69,7 @@ class Looks:
     def _record(self, model: nn.Module, split: str) -> Recording:
         of, n = self.images, self.study.n_stimuli
         x, y, ids = (of.x, of.y, of.ids) if split == "training" else (of.x_test, of.y_test, of.ids_test)
-        return record(
+        recording = record(
             model,
             x[:n],
             units=self.study.units,
@@ -78,6 +78,9 @@ class Looks:
             labels=y[:n].cpu(),
             batch_size=250,
         )
+        if recording.annotations.get("interrupted"):
+            raise KeyboardInterrupt  # a part of the stimuli is no look
+        return recording
 
 
 def _some_units(recording: Recording, window: int) -> pd.DataFrame:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
+from ...recording.caller import warn_caller
+from ...summary.remarks import Remark, few_windows
 from ..regimes import REGIMES
 from .cell import run_cell
 from .grid import Cell, Study
 from .images import images
+from .interruption import begin_worker, interruptible, without_ctrl_c
 from .results import Results, load_study
 from .storage import is_done, with_what_is_there, write_study
 
@@ -62,6 +66,9 @@ def run_study(
         If the folder holds a study with other settings, which the message names.
     FileNotFoundError
         If the data are not there, before anything is run.
+    KeyboardInterrupt
+        After Ctrl-C. At the first, cells that run are finished and stored and no other begins; a second ends
+        at once. What is stored stays, and the same study goes on from there.
 
     Examples
     --------
@@ -76,6 +83,9 @@ def run_study(
     for data in study.data:
         images(study, data, 0, **where)  # raises now, not in every cell
     write_study(folder, together)
+    n_shown = min(study.n_stimuli, study.n_training)
+    if few := few_windows(n_shown // study.window, study.window, (n_shown,)):
+        warn_caller(few, Remark)
     todo = [cell for cell in study.cells if not is_done(cell, folder)]
     processes = processes or (1 if device != "cpu" else os.cpu_count() or 1)
     with tqdm(
@@ -99,21 +109,36 @@ def _waves(cells: Iterable[Cell]) -> list[list[Cell]]:
 def _run_cells(
     study: Study, cells: list[Cell], folder: Path, device: str, where: Mapping[str, Any], processes: int
 ) -> Iterator[tuple[Cell, str]]:
+    """Run cells; after Ctrl-C those that run are finished, and no other begins."""
     if processes == 1:
         threads = torch.get_num_threads()
         try:
-            for cell in cells:
-                yield cell, run_cell(study, cell, folder, device, where)
+            with interruptible(lambda: None) as pressed:
+                for cell in cells:
+                    if not pressed():
+                        yield cell, run_cell(study, cell, folder, device, where)
         finally:
             torch.set_num_threads(threads)
         return
+    others = set(multiprocessing.active_children())
+
+    def kill() -> None:
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
+
     # a forked process would inherit torch's threads in a state nobody knows
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=spawn) as pool:
-        futures = {pool.submit(run_cell, study, cell, folder, device, where): cell for cell in cells}
-        try:
-            for done in as_completed(futures):
-                yield futures[done], done.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with (
+        interruptible(kill) as pressed,
+        ProcessPoolExecutor(processes, mp_context=spawn, initializer=begin_worker) as pool,
+    ):
+        todo, running = deque(cells), dict[Future[str], Cell]()
+        while running or (todo and not pressed()):
+            # no more are submitted than run: what waits in the pool could not be held back
+            while todo and len(running) < processes and not pressed():
+                with without_ctrl_c():
+                    future = pool.submit(run_cell, study, todo[0], folder, device, where)
+                running[future] = todo.popleft()
+            done, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield running.pop(future), future.result()

@@ -36,12 +36,16 @@ def is_done(cell: Cell, folder: Path) -> bool:
 
 @contextmanager
 def stored_whole(cell: Cell, folder: Path) -> Iterator[Path]:
-    """Give a folder to fill; it takes the place of the cell when all is in it."""
+    """Give a folder to fill; it takes the place of the cell when all is in it, and vanishes if it is not."""
     place = place_of(cell, folder)
     for left in place.parent.glob(f".{cell}-*"):  # by a run that was killed
         shutil.rmtree(left)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{cell}-", dir=place.parent))
-    yield unfinished
+    try:
+        yield unfinished
+    except BaseException:
+        shutil.rmtree(unfinished)
+        raise
     if place.exists():
         shutil.rmtree(place)
     unfinished.rename(place)

@@ -19,6 +19,7 @@ from ...analysis.caveats import BERNOULLI, REPEATS, SHUFFLED
 from ...analysis.poisson import fit_poisson
 from ...files.save_load import save
 from ...interop.extras import check_installed
+from ...plot.shown import save_figure
 from ...recording.recording import Recording
 from ...summary.of_recording import summarize_recording
 from .networks import WIDTHS, digits, record_networks, train_networks
@@ -71,7 +72,7 @@ def run(
     fits = {name: fit_poisson(summary) for name, summary in summaries.items()}
     table = networks_table(networks, summaries, fits)
     caveat = textwrap.fill(f"{SHUFFLED} {BERNOULLI} {REPEATS}", 100)
-    print(as_text(table), LEGEND, "", caveat, "", _check_with_elephant(recordings), sep="\n")
+    checked = _check_with_elephant(recordings)
 
     for name, recording in tqdm(recordings.items(), "saving", unit=" recordings", disable=not progress):
         save(recording, folder / f"{name}.nwb", overwrite=True)
@@ -80,7 +81,9 @@ def run(
     table.to_csv(folder / "networks.csv", index=False)
     if progress:
         tqdm.write("drawing", file=sys.stderr)
-    plot.overview(recordings, window=WINDOW).savefig(folder / "overview.png")
+    save_figure(plot.overview(recordings, window=WINDOW), folder / "overview.png")
+    # saved first: what cannot be printed shall not be lost
+    print(as_text(table), LEGEND, "", caveat, "", checked, sep="\n")
     print(_farewell(folder, perf_counter() - started))
     return table
 

@@ -38,7 +38,7 @@ TABLE = (
     Row("mean_firing_rate_var", "{:.0f}", "  variance over units (Hz²)"),
     Row("fano_factor_mean", "{:.3f}", "Fano factor: mean over units"),
     Row("fano_factor_var", "{:.4f}", "  variance over units"),
-    Row("relative_fano_factor_mean", "{:.3f}", "Fano factor / (1 − p): mean over units"),
+    Row("relative_fano_factor_mean", "{:.3f}", "relative Fano factor: mean over units"),
     Row("relative_fano_factor_var", "{:.4f}", "  variance over units"),
     Row("poisson_dispersion_rejected", "{:.1%}", "rejected as Poisson, by counts"),
     Row("exponential_isi_rejected", "{:.1%}", "  by intervals"),
@@ -55,7 +55,8 @@ LEGEND = f"""\
   p                 fraction of the images at which a unit is active (output > 0); an image lasts 1 ms
   firing rate       p / 1 ms: a unit that is active at every image has 1000 Hz
   Fano factor       variance / mean of a unit's spike counts in windows of {WINDOW} images
-  1 − p             the Fano factor of independent images with at most one spike each; Poisson's is 1
+  relative          over the Fano factor of independent images with at most one spike each, which is
+                    (n − 1)/n · (1 − p) in n windows; Poisson's is (n − 1)/n
   rejected          fraction of the units that could be tested, at a false discovery rate of 5 %:
                     counts in windows by dispersion tests; intervals by a Kolmogorov–Smirnov test
                     (exponential: Poisson) and by a chi-square test (geometric: Bernoulli)

@@ -76,7 +76,7 @@ INDICATORS: Mapping[str, str] = {
     "fano_factor_mean": "Fano: mean",
     "fano_factor_var": "Fano: variance",
     "fano_factor_var_excess": "Fano: variance without noise",
-    "relative_fano_factor_mean": "Fano/(1−p): mean",
+    "relative_fano_factor_mean": "relative Fano: mean",
     "relative_cv_isi_mean": "CV/√(1−p): mean",
     "poisson_dispersion_rejected": "rejected: Poisson, counts",
     "exponential_isi_rejected": "rejected: Poisson, intervals",
@@ -85,7 +85,7 @@ INDICATORS: Mapping[str, str] = {
     "rescaled_isi_rejected": "rejected: Bernoulli, rescaled intervals",
     "correlation_mean": "correlation of units: mean",
     "participation_ratio": "participation ratio",
-    "sorted_relative_fano_factor_mean": "sorted by class: Fano/(1−p)",
+    "sorted_relative_fano_factor_mean": "sorted by class: relative Fano",
     "class_selectivity": "class selectivity ε²",
 }
 """What is judged, and its name in tables."""

@@ -25,6 +25,8 @@ def effects(results: Results, *, layer: str = "network", seed: int = 0) -> pd.Da
     the three differences. Without any effect, these all have the same sign in one of four cases: count over
     data sets and architectures, too.
 
+    A network that did not reach its goal, or diverged, is no evidence: its seed is left out.
+
     Parameters
     ----------
     results : Results
@@ -38,14 +40,17 @@ def effects(results: Results, *, layer: str = "network", seed: int = 0) -> pd.Da
     -------
     pandas.DataFrame
         One row a data set, architecture, comparison and indicator: ``effect``, ``low``, ``high``,
-        ``n_seeds``, and ``separates``, whether the interval leaves 0 out (it needs two seeds).
+        ``n_seeds``; ``n_missed``, how many seeds more there are in which one of the two networks missed its
+        goal; and ``separates``, whether the interval leaves 0 out (it needs two seeds).
     """
     import pandas as pd
 
     rows = []
     looks = results.indicators
-    columns = [*CELL, "comparison", "indicator", "effect", "low", "high", "n_seeds", "separates"]
+    numbers = ["effect", "low", "high", "n_seeds", "n_missed", "separates"]
+    columns = [*CELL, "comparison", "indicator", *numbers]
     looks = of_layer(looks, layer)
+    missed = missed_their_goal(results)
     for comparison in COMPARISONS:
         of_split = looks[looks["split"] == comparison.split]
         seen = of_split[
@@ -54,12 +59,26 @@ def effects(results: Results, *, layer: str = "network", seed: int = 0) -> pd.Da
         seen = seen.drop_duplicates([*CELL, "regime", "seed"], keep="last").set_index([*CELL, "seed"])
         known = [name for name in INDICATORS if name in seen]
         one, other = (seen[seen["regime"] == regime][known] for regime in (comparison.one, comparison.other))
-        differences = (one - other).dropna(how="all")
-        for cell, of_cell in differences.groupby(level=CELL):
+        differences = (one - other).loc[one.index.intersection(other.index)]
+        regimes = {comparison.one, comparison.other}
+        is_missed = np.array(
+            [any((*pair, regime) in missed for regime in regimes) for pair in differences.index], bool
+        )
+        for cell, of_cell in differences.assign(missed=is_missed).groupby(level=CELL):
+            evidence = of_cell[~of_cell["missed"]]
             for name in known:
                 row = dict(zip(CELL, cell, strict=True), comparison=comparison.name, indicator=name)
-                rows.append({**row, **_over_seeds(of_cell[name].dropna().to_numpy(), seed)})
+                row["n_missed"] = len(of_cell) - len(evidence)
+                rows.append({**row, **_over_seeds(evidence[name].dropna().to_numpy(), seed)})
     return pd.DataFrame(rows, columns=columns)
+
+
+def missed_their_goal(results: Results) -> set[tuple[Any, ...]]:
+    """Return data, architecture, seed and regime of the networks that are no evidence."""
+    if results.cells.empty:
+        return set()
+    missed = results.cells[results.cells["status"] != "done"]
+    return {*missed[[*CELL, "seed", "regime"]].itertuples(index=False, name=None)}
 
 
 def of_layer(looks: pd.DataFrame, layer: str) -> pd.DataFrame:

@@ -112,7 +112,7 @@ def distributions(results: Results) -> Figure:
 
 
 def fano_against_rate(results: Results) -> Figure:
-    """Draw the Fano factor of units against p: in random order beside 1 − p, and sorted by class."""
+    """Draw the Fano factor of units against p: in random order beside independent bins, and by class."""
     plot.require()
     from matplotlib.figure import Figure
 
@@ -120,6 +120,7 @@ def fano_against_rate(results: Results) -> Figure:
     figure = Figure(figsize=(10, 1 + 3 * len(cells)), dpi=100, layout="constrained")
     grid = figure.subplots(len(cells), 2, squeeze=False)
     p = np.linspace(0, 1, 101)
+    n = min(results.study.n_stimuli, results.study.n_training) // results.study.window
     for axes, (cell, of_cell) in zip(grid, cells, strict=True):
         of_cell = of_cell[of_cell["seed"] == of_cell["seed"].min()]
         for regime in [r for r in SHOWN[:4] if r in set(of_cell["regime"])]:
@@ -128,7 +129,8 @@ def fano_against_rate(results: Results) -> Figure:
                 style = {"s": 8, "alpha": 0.5, "linewidths": 0, "color": _colour(regime)}
                 ax.scatter(units["activation_probability"], units[column], label=regime, **style)
         for ax, order in zip(axes, ("random order", "sorted by class"), strict=True):
-            ax.plot(p, 1 - p, color="black", linewidth=1, label="Bernoulli: 1 − p")
+            line = {"color": "black", "linewidth": 1, "label": f"Bernoulli: {n - 1}/{n} · (1 − p)"}
+            ax.plot(p, (1 - 1 / n) * (1 - p), **line)
             ax.set(xlim=(0, 1), xlabel="activation probability p", ylabel=f"Fano factor, {order}")
             ax.set_ylim(bottom=0)
         axes[0].set_title(f"{cell[0]}, {cell[1]}", loc="left", fontweight="bold")

@@ -9,10 +9,13 @@ import numpy as np
 
 from ..cells import Results
 from .comparisons import CELL, COMPARISONS, DOSE, INDICATORS, MAIN, SHARED, SURVIVES
-from .effect_sizes import effects, of_layer
+from .effect_sizes import effects, missed_their_goal, of_layer
 
 if TYPE_CHECKING:
     import pandas as pd
+
+FEWEST_SEEDS = 2
+"""An interval over seeds needs two of them."""
 
 
 def verdicts(results: Results, table: pd.DataFrame | None = None, *, layer: str = "network") -> pd.DataFrame:
@@ -40,8 +43,11 @@ def verdicts(results: Results, table: pd.DataFrame | None = None, *, layer: str 
         ``dose``: Spearman's correlation of the indicator with the fraction of labels shuffled, the mean over
         cells.
 
+        Only cells count in which two seeds at least have both networks, and these reached their goal.
+
         ``verdict``, with the names of the comparisons that decide it:
 
+        - *cannot tell*: no cell counts, with what it needs;
         - *no*: fewer than half of the cells separate;
         - *not robust*: in a comparison of :data:`.SURVIVES`, fewer than half of the cells separate in this
           direction;
@@ -69,17 +75,26 @@ def verdicts(results: Results, table: pd.DataFrame | None = None, *, layer: str 
                 "direction": {1: "higher", -1: "lower", 0: "–"}[int(sign)],
                 **{c: f"{k} of {n}" if n else "–" for c, (k, n) in shares.items()},
                 "dose": doses.get(str(name), np.nan),
-                "verdict": _verdict(shares),
+                "verdict": _verdict(shares) if shares[MAIN.name][1] else _cannot_tell(by[MAIN.name]),
             }
         )
     return pd.DataFrame(rows).rename(columns={MAIN.name: "separates"})
 
 
 def _share(rows: pd.DataFrame | None, sign: float) -> tuple[int, int]:
-    """Count the cells of a comparison that separate in a direction, and all of them."""
+    """Count the cells of a comparison that separate in a direction, and all that have two seeds."""
     if rows is None:
         return 0, 0
+    rows = rows[rows["n_seeds"] >= FEWEST_SEEDS]
     return int((rows["separates"] & (np.sign(rows["effect"]) == sign)).sum()), len(rows)
+
+
+def _cannot_tell(rows: pd.DataFrame) -> str:
+    """Say what is lacking: one seed, or a goal that was missed, separates nothing and refutes nothing."""
+    if not rows["n_seeds"].any() and not rows["n_missed"].any():
+        return "cannot tell (it is not defined here)"
+    goal = " that reach their goal" if rows["n_missed"].any() else ""
+    return f"cannot tell (needs {FEWEST_SEEDS} seeds{goal})"
 
 
 def _verdict(shares: Mapping[str, tuple[int, int]]) -> str:
@@ -107,6 +122,9 @@ def _doses(results: Results, layer: str) -> dict[str, float]:
         return {}
     seen = of_layer(looks[looks["last"] & (looks["split"] == "training")], layer)
     seen = seen[seen["regime"].isin(DOSE)]
+    missed = missed_their_goal(results)
+    networks = seen[[*CELL, "seed", "regime"]].itertuples(index=False, name=None)
+    seen = seen[np.array([network not in missed for network in networks], bool)]
     found: dict[str, list[float]] = {}
     for _, of_cell in seen.groupby([*CELL, "seed"]):
         dose = of_cell["regime"].map(DOSE)

@@ -114,7 +114,8 @@ def _explanation() -> str:
         "generalizing ones in this direction. Then the same count for comparisons that an indicator of "
         f"memorization ought to survive ({_named(SURVIVES)}) and for those in which nothing is memorized, "
         f"where it ought not to differ ({_named(SHARED)}). "
-        "*dose*: rank correlation with the fraction of labels shuffled."
+        "*dose*: rank correlation with the fraction of labels shuffled. Networks that missed their goal are "
+        "left out, and a cell counts from two seeds on."
     )
 
 
@@ -127,7 +128,11 @@ def _unsettled(results: Results) -> str:
     rows = results.cells[results.cells["status"] != "done"]
     if rows.empty:
         return ""
-    lines = ["Cells that did not end as they should (they are in all tables, with this status):", ""]
+    lines = [
+        "Cells that did not end as they should (they are in the tables, but no evidence for verdicts and "
+        "effects):",
+        "",
+    ]
     for row in rows.to_dict("records"):
         why = row.get("error")
         why = f": {why}" if isinstance(why, str) else ""
@@ -180,6 +185,8 @@ def _wide(table: pd.DataFrame) -> pd.DataFrame:
     main = table[table["comparison"] == MAIN.name].set_index(["indicator", *CELL])
 
     def cell(row: pd.Series) -> str:
+        if not row["n_seeds"]:
+            return "–"
         text = f"{row['effect']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
         return f"**{text}**" if row["separates"] else text
 

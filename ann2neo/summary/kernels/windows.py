@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,18 +14,43 @@ ENDLESS = 2**62
 """Where a stretch without trials ends."""
 
 DEFAULT_WINDOW = 100
-"""Bins in a counting window, unless another number is given."""
+"""Bins in a counting window, where no number is given and nobody knows how many bins will come."""
+
+ENOUGH_WINDOWS = 50
+"""The default window leaves this many windows: a Fano factor is then good to about 20 %."""
+
+FEW_WINDOWS = 20
+"""Fewer windows than this give a warning: a Fano factor is then off by 30 % or more."""
 
 
-def default_window(trial_bins: Iterable[int] = ()) -> int:
-    """Return how many bins a window has if no number is given: 100, or the shortest trial if that is less.
+def default_window(trial_bins: Sequence[int] = ()) -> int:
+    """Return how many bins a window has if no number is given.
+
+    It is the longest window that leaves 50 windows, has at most 100 bins, and fits into every trial. But it
+    has two bins at least, since windows of one bin show nothing beyond p. If nobody knows how many bins will
+    come, it is 100.
+
+    Parameters
+    ----------
+    trial_bins : sequence of int
+        Number of bins in each trial; empty, if that is not known.
 
     Examples
     --------
-    >>> default_window(), default_window((300, 250)), default_window((300, 40))
-    (100, 100, 40)
+    >>> default_window(), default_window([10_000]), default_window([500]), default_window([300, 40])
+    (100, 100, 10, 6)
+    >>> default_window([12]), default_window([1, 1, 1])
+    (2, 1)
     """
-    return min((DEFAULT_WINDOW, *trial_bins))
+    if not len(trial_bins):
+        return DEFAULT_WINDOW
+    bins = np.asarray(trial_bins, np.int64)
+    shortest = int(bins.min())
+    longest = min(DEFAULT_WINDOW, shortest, int(bins.sum()) // ENOUGH_WINDOWS)
+    for window in range(longest, 2, -1):
+        if (bins // window).sum() >= ENOUGH_WINDOWS:
+            return window
+    return min(2, shortest)
 
 
 @dataclass(frozen=True)
