@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
+from .hooks.firings import Firings
 from .hooks.functions import name_of
-from .hooks.hooks import Hooks, tensor_of
+from .hooks.hooks import Hooks
 from .hooks.place import Place
+from .hooks.plain import tensor_of
 from .hooks.selection import Selection
 from .runs.batches import batches
 from .runs.evaluation import evaluation
@@ -82,18 +85,32 @@ class _Everything(Selection):
         return True
 
 
-class _Default(Hooks):
-    """Notes what is recorded when no layers are named."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__(model, Selection(), lambda *_: None, lambda *_: None)
-        self.names: list[str] = []
+class _Names(Firings):
+    """Notes the names of what fires."""
 
     def _fire(self, name: str, modules: tuple[str, ...], output: Any, time_dim: Any) -> None:
         self.names.append(name)
 
-    def _end_pass(self, output: Any) -> None:
+    @cached_property
+    def names(self) -> list[str]:
+        return []
+
+    def end(self, output: Any, silent: list[str]) -> None:
         pass
+
+
+class _Default(Hooks):
+    """Notes what is recorded when no layers are named."""
+
+    make_firings = _Names
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model, Selection(), lambda *_: None, lambda *_: None)
+
+    @property
+    def names(self) -> list[str]:
+        assert isinstance(self._firings, _Names)
+        return self._firings.names
 
 
 class _Inventory(Hooks):

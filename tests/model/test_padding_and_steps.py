@@ -314,6 +314,6 @@ def test_the_first_pass_holds_nothing_where_the_steps_are_known(reader):
     """A mask or tokens tell the steps: what fits goes on at once, before the next layer fires."""
     with Probe(reader, "act", time_dim=1) as probe:
         seen = []
-        reader.pooler.register_forward_hook(lambda *_: seen.append(len(probe._hooks._results)))
+        reader.pooler.register_forward_hook(lambda *_: seen.append(len(probe._hooks._firings._results)))
         reader(TOKENS, MASK)
     assert seen == [1]

@@ -2,11 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch
+from torch.nn.utils.rnn import PackedSequence
 
 
 class NotRecordable(TypeError):
     """What a layer gives is no tensor of real numbers: another layer may be recorded."""
+
+
+def tensor_of(output: Any, layer: str) -> torch.Tensor | PackedSequence:
+    """Return the activation in the output of a module: a tensor, or the first tensor of a tuple or dict.
+
+    For an LSTM this is its output sequence (packed, if its input was), for an attention layer its output, for
+    a spiking neuron its spikes, for a Hugging Face model its last hidden state.
+
+    Raises
+    ------
+    TypeError
+        If there is no tensor, its numbers are not real, it is nested, or torch.func wraps it.
+    ValueError
+        If the tensor is on the meta device, where it holds no numbers.
+
+    Examples
+    --------
+    >>> output, state = torch.ones(2), torch.zeros(1)
+    >>> tensor_of((output, state), "lstm")
+    tensor([1., 1.])
+    """
+    found = output
+    if isinstance(output, Mapping | Sequence) and not isinstance(output, PackedSequence):
+        parts = output.values() if isinstance(output, Mapping) else output
+        found = next((part for part in parts if isinstance(part, torch.Tensor | PackedSequence)), output)
+    if isinstance(found, PackedSequence):
+        return found
+    if not isinstance(found, torch.Tensor):
+        raise NotRecordable(
+            f"layer {layer!r} gives a {type(output).__name__} without a tensor in its first level: "
+            "choose a layer inside it, or wrap it in a module that returns the tensor to record"
+        )
+    check_is_plain(found, layer)
+    found = found.detach()
+    if found.layout != torch.strided:
+        found = found.to_dense()
+    if found.is_quantized:
+        return found.dequantize()
+    wide_integers = not found.is_floating_point() and found.element_size() > 2
+    return found.double() if wide_integers else found  # float32 does not hold them all
 
 
 def check_is_plain(tensor: torch.Tensor, layer: str) -> None:

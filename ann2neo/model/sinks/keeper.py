@@ -18,7 +18,7 @@ from ...recording.spill import Spill
 from ...recording.stimuli import Stimuli
 from ...recording.time import PseudoTime, divide, milliseconds
 from ...recording.units import Layer
-from ..hooks.hooks import tensor_of
+from ..hooks.plain import tensor_of
 from ..hooks.selection import Selection
 from ..runs.partial import RecordingError
 
