@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
 from .hooks.firings import Firings
-from .hooks.functions import name_of
 from .hooks.hooks import Hooks
 from .hooks.place import Place
 from .hooks.plain import tensor_of
 from .hooks.selection import Selection
+from .hooks.watching.functions import name_of
 from .runs.batches import batches
 from .runs.evaluation import evaluation
 

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from ..recording.recording import Recording
-from .hooks.eagerly import load_compiler
 from .hooks.hooks import Hooks
 from .hooks.selection import Selection, TimeDim
+from .hooks.watching.eagerly import load_compiler
 from .runs.origin import origin
 from .sinks.keeper import Keeper
 from .sinks.sink import Pushing, Sink

@@ -15,11 +15,11 @@ from torch import nn
 
 from ..recording.units import Layer
 from ..summary.summary import Summary
-from .hooks.eagerly import load_compiler
 from .hooks.hooks import Hooks
-from .hooks.interception import intercept, release
 from .hooks.names import unwrapped
 from .hooks.selection import Selection
+from .hooks.watching.eagerly import load_compiler
+from .hooks.watching.interception import intercept, release
 from .probe import shown_steps
 from .sinks.sink import Pushing
 

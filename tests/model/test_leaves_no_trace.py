@@ -12,7 +12,7 @@ from torch.overrides import _get_current_function_mode_stack as function_modes
 
 from ann2neo import Monitor, Probe, layers, record, summarize
 from ann2neo.model.hooks import hooks as hooks_room
-from ann2neo.model.hooks.eagerly import Eagerly
+from ann2neo.model.hooks.watching.eagerly import Eagerly
 from helpers.traces import n_watched
 
 

@@ -12,8 +12,8 @@ from torch.nn import functional
 import ann2neo
 from ann2neo import Monitor, Probe, Recording, SpikeRaster, Summary, record, summarize
 from ann2neo.interop.description import describe, rebuild
-from ann2neo.model.hooks.functions import ACTIVATIONS
-from ann2neo.model.hooks.maps import Maps
+from ann2neo.model.hooks.watching.functions import ACTIVATIONS
+from ann2neo.model.hooks.watching.maps import Maps
 
 N_CHANNELS, HEIGHT, WIDTH = 5, 4, 4
 CHANNEL, Y, X = 3, 1, 2

@@ -16,18 +16,18 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ...recording.by_layer import check_keys
 from ...recording.units import Layer
-from .agreement import Fired, fits_surely, other_steps, shown_in
-from .block import Block, Repeats
-from .call import Call, check_number
-from .constants import Constants
-from .first_look import FirstLook
-from .interception import intercept, release
 from .left_out import LeftOut
-from .maps import Maps
 from .names import model_names, what_there_is
 from .plain import NotRecordable, tensor_of
 from .selection import Selection, TimeDim
-from .steps import Bins, counted, into_bins
+from .stimuli.agreement import Fired, fits_surely, other_steps, shown_in
+from .stimuli.block import Block, Repeats
+from .stimuli.call import Call, check_number
+from .stimuli.first_look import FirstLook
+from .stimuli.steps import Bins, counted, into_bins
+from .watching.constants import Constants
+from .watching.interception import intercept, release
+from .watching.maps import Maps
 
 CONSTANT = "they do not depend on the stimuli"
 

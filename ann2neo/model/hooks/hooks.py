@@ -15,15 +15,15 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
 from ...recording.units import Layer
-from .eagerly import Eagerly
-from .fast_path import FAST_PATHS, may_be_fast, without
 from .firings import Firings
-from .functions import ACTIVATIONS, FunctionCalls, is_activation, name_of, place_of_call
-from .interception import intercept, release
 from .names import is_leaf, model_names, module_paths, unwrapped
 from .place import Frame, Place
 from .plain import tensor_of
 from .selection import Selection, TimeDim
+from .watching.eagerly import Eagerly
+from .watching.fast_path import FAST_PATHS, may_be_fast, without
+from .watching.functions import ACTIVATIONS, FunctionCalls, is_activation, name_of, place_of_call
+from .watching.interception import intercept, release
 
 
 class _SlowRuns(threading.local):

@@ -16,8 +16,8 @@ from torch import nn
 from ...recording.by_layer import key_for, matches, unmet, value_for
 from ...recording.threshold import needs_calibration, values_for
 from ...recording.units import Layer
-from .functions import ACTIVATIONS, may_be_called
 from .names import gives_spikes, is_leaf, model_names, module_paths, what_there_is
+from .watching.functions import ACTIVATIONS, may_be_called
 
 TimeDim = int | Literal["calls"] | None
 """What is time within a stimulus in a layer: a dimension, the calls of the module, or nothing."""

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from ..hooks.call import by_name, is_graph, nodes_of, parameter_names
+from ..hooks.stimuli.call import by_name, is_graph, nodes_of, parameter_names
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Batch:
     labels : array, optional
         One for each stimulus.
     shown : torch.Tensor, optional
-        Which steps are no padding: see :func:`ann2neo.model.hooks.steps.into_bins`.
+        Which steps are no padding: see :func:`ann2neo.model.hooks.stimuli.steps.into_bins`.
     n_stimuli : int, optional
         Number of stimuli, where it is known.
 

@@ -20,7 +20,7 @@ from torch.utils.data import (
     default_collate,
 )
 
-from ..hooks.call import PAD_IT, is_graph
+from ..hooks.stimuli.call import PAD_IT, is_graph
 from .batch import Batch, batch_of, first_tensor
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from ...model.hooks.functions import ACTIVATIONS
+from ...model.hooks.watching.functions import ACTIVATIONS
 from ...model.runs.evaluation import evaluation
 from .flow import Flow, Value, tensors_in
 

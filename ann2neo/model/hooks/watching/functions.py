@@ -103,7 +103,7 @@ def place_of_call() -> tuple[tuple[Any, int], ...]:
     found = []
     frame: Any = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__") != "torch.nn.modules.module":
-        if not frame.f_globals.get("__name__", "").startswith(("torch.", __package__)):
+        if not frame.f_globals.get("__name__", "").startswith(("torch.", "ann2neo.")):
             found.append((frame.f_code, frame.f_lasti))
         frame = frame.f_back
     return tuple(found)

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..names import module_paths
 from .agreement import Fired
 from .call import Call
-from .names import module_paths
 
 
 class FirstLook:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch.nn.utils.rnn import PackedSequence
 
-from ...recording.by_layer import matches
+from ....recording.by_layer import matches
+from ..selection import Selection
 from .call import Call
-from .selection import Selection
 from .steps import Bins, bins_of
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from ...recording.units import Layer
+from ....recording.units import Layer
 from .call import Call
 
 

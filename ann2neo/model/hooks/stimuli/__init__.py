@@ -1,0 +1,1 @@
+"""How many stimuli a pass shows, and which of their steps are bins."""

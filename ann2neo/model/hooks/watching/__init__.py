@@ -1,0 +1,1 @@
+"""What is called in a model, and what depends on what."""
