@@ -110,8 +110,8 @@ class Row:
         except ImportError:
             return f"| {self.name} | {self.library} | | | | not installed |"
         except (TypeError, ValueError, RuntimeError, IndexError, KeyError) as error:
-            reason = str(error).replace("\n", " ").replace("|", "/")[:60]
-            return f"| {self.name} | {self.library} | | | {n_lines} | not recorded: {reason} … |"
+            reason = str(error).replace("\n", " ").replace("|", "/").split(". ")[0][:200]
+            return f"| {self.name} | {self.library} | | | {n_lines} | refused; {reason} |"
         remarks = [WITH[self.way]] if WITH[self.way] else []
         names = set(right) & set(recording.layers)
         if any(not same(recording.raster(name), right[name]) for name in names):
