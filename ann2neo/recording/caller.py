@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import warnings
 from pathlib import Path
 
-PACKAGE = str(Path(__file__).parents[1])
+import torch
+
+PACKAGE = str(Path(__file__).parents[1]) + os.sep
+
+INSIDE = (PACKAGE, str(Path(torch.__file__).parent) + os.sep, str(contextlib.__file__))
+"""Files that lie between what a user wrote and what it led to."""
 
 
 def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn, and point at the first line outside of this package that led here.
+    """Warn, and point at the first line outside of this package and of torch that led here.
 
     Examples
     --------
@@ -21,6 +28,6 @@ def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
     ('a word', False)
     """
     frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(INSIDE):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)

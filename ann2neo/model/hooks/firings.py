@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -15,6 +14,7 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
 from ...recording.by_layer import check_keys
+from ...recording.caller import warn_caller
 from ...recording.units import Layer
 from .left_out import LeftOut
 from .names import model_names, what_there_is
@@ -104,10 +104,7 @@ class Firings:
     def _complete_block(self, block: Block, before: int) -> None:
         if block.has_failed:
             self._complete_passes = before
-            warnings.warn(
-                "a forward pass in the block of a stimulus failed, so its stimuli are not recorded",
-                stacklevel=4,
-            )
+            warn_caller("a forward pass in the block of a stimulus failed, so its stimuli are not recorded")
         elif len(n_steps := block.n_steps):
             n_before = self.n_stimuli
             taken = {
@@ -193,21 +190,19 @@ class Firings:
         """Warn, once, of padding that counts and of a batch that is shown again and again."""
         if "padding" in self._to_warn_of and self.selection.time_dim is None and self._call.has_padding:
             self._to_warn_of.remove("padding")
-            warnings.warn(
+            warn_caller(
                 "the attention_mask marks some steps as padding, but their activations count as activity: a "
                 "stimulus is one bin, and its steps are units. Give time_dim= (1, if the layers give "
-                "(stimuli, steps, units)): then each step is a bin, and padding is left out",
-                stacklevel=2,
+                "(stimuli, steps, units)): then each step is a bin, and padding is left out"
             )
         # stimuli that are shown by record or summarize are no loop
         is_loop = self._block is None and not self.may_be
         if "repeats" in self._to_warn_of and is_loop and self._repeats.are_seen(self.model, self._call.given):
             self._to_warn_of.remove("repeats")
-            warnings.warn(
+            warn_caller(
                 "the same batch was shown three times in a row, and each time its stimuli count as new ones. "
                 "If these passes are steps of the same stimuli, put them in a block, "
-                "'with probe.stimulus():'. Then each pass is a step",
-                stacklevel=2,
+                "'with probe.stimulus():'. Then each pass is a step"
             )
 
     # -- the first pass ------------------------------------------------------------------------------
@@ -398,9 +393,9 @@ class Firings:
         check_keys("time_dim", self.selection.time_dim, self.layers.values())
         check_keys("channel_dim", self.selection.channel_dim, self.layers.values())
         if silent:
-            warnings.warn(f"not recorded, because they did not fire: {silent}. {way_out}", stacklevel=2)
+            warn_caller(f"not recorded, because they did not fire: {silent}. {way_out}")
         if self.left_out:
-            warnings.warn(f"not recorded: {self.left_out}", stacklevel=2)
+            warn_caller(f"not recorded: {self.left_out}")
 
 
 def _copied(output: torch.Tensor | PackedSequence) -> torch.Tensor | PackedSequence:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
+from ...recording.caller import warn_caller
 from ...recording.units import Layer
 from .firings import Firings
 from .names import is_leaf, model_names, module_paths, unwrapped
@@ -108,10 +108,9 @@ class Hooks:
             raise TypeError(f"layer {named[0]!r} is TorchScript: put in the module it was made from")
         script = [path for path, module in module_paths(self.model).items() if _is_script(module)]
         if script and (chosen or self.selection.layers is None):
-            warnings.warn(
+            warn_caller(
                 "not recorded, because they are TorchScript, in which nothing is called from Python: "
-                f"{script}. To record them, put in the modules they were made from",
-                stacklevel=4,
+                f"{script}. To record them, put in the modules they were made from"
             )
         return {name: module for name, module in modules.items() if not _is_script(module)}
 
