@@ -94,7 +94,7 @@ def indicators(
     --------
     Two units that prefer a class, two that do not:
 
-    >>> from ann2neo import Stimuli
+    >>> from ann2neo import SpikeRaster, Stimuli
     >>> rng = np.random.default_rng(0)
     >>> labels = rng.integers(0, 2, 2000)
     >>> p = np.array([[0.1, 0.6], [0.6, 0.1], [0.3, 0.3], [0.3, 0.3]])
@@ -176,6 +176,7 @@ def distributions(of: Recording | Summary) -> pd.DataFrame:
 
     Examples
     --------
+    >>> from ann2neo import SpikeRaster
     >>> table = distributions(Recording({"relu": SpikeRaster.from_dense([[1, 0], [0, 0], [1, 1]])}))
     >>> table[table["quantile"] == 0.5]["activation_probability"].tolist()
     [0.5, 0.5]

@@ -91,7 +91,7 @@ class ModulatedFit:
 
         Examples
         --------
-        >>> from ann2neo import Stimuli
+        >>> from ann2neo import SpikeRaster, Stimuli
         >>> dense = np.arange(100) % 2 * [[1], [0]]
         >>> stimuli = Stimuli.in_order(100, labels=dense[0])
         >>> recording = Recording({"relu": SpikeRaster.from_dense(dense)}, stimuli)
@@ -178,7 +178,7 @@ def fit_modulated(recording: Recording, by: str = "labels") -> ModulatedFit:
     --------
     A unit that prefers class 1, and one that does not care:
 
-    >>> from ann2neo import Stimuli
+    >>> from ann2neo import SpikeRaster, Stimuli
     >>> rng = np.random.default_rng(0)
     >>> labels = rng.integers(0, 3, 3000)
     >>> dense = rng.random((2, 3000)) < [np.where(labels == 1, 0.8, 0.1), np.full(3000, 0.3)]

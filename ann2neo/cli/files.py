@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..recording.recording import Recording
-from ..summary.summary import Summary
+if TYPE_CHECKING:
+    from ..recording.recording import Recording
+    from ..summary.summary import Summary
 
 
 def file_options(parser: argparse._ActionsContainer) -> None:
@@ -39,6 +41,8 @@ def is_summary(file: str) -> bool:
 
 def open_either(file: str, args: argparse.Namespace) -> Recording | Summary:
     """Open a recording or a summary."""
+    from ..summary.summary import Summary
+
     return Summary.load(file) if is_summary(file) else open_recording(file, args)
 
 

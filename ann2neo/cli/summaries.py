@@ -7,12 +7,10 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..analysis.poisson import fit_poisson
-from ..summary.remarks import Remark
-from ..summary.summary import Summary
-
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ..summary.summary import Summary
 
 
 def table_options(parser: argparse._ActionsContainer) -> None:
@@ -50,7 +48,9 @@ def save_and_show(
     output : str, optional
         The file for the summary itself. It is written first, since making tables takes memory.
     """
+    from ..analysis.poisson import fit_poisson
     from ..files.tables import save_table
+    from ..summary.remarks import Remark
     from .text import report
 
     warnings.simplefilter("ignore", Remark)  # they are printed below

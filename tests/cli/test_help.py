@@ -12,6 +12,7 @@ import ann2neo
 from ann2neo.cli import main
 from ann2neo.cli.commands import COMMANDS
 from ann2neo.cli.run import parser
+from ann2neo.summary.kernels import BACKENDS
 from helpers.command_line import run
 
 README = Path(__file__).parents[2] / "README.md"
@@ -74,3 +75,29 @@ def test_the_command_is_a_module_that_loads_nothing_heavy():
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert told == f"ann2neo {ann2neo.__version__}\n[]\n"
+
+
+WITHOUT_TORCH = """
+import sys
+from ann2neo.cli import main
+try:
+    main({})
+except SystemExit:
+    pass
+print([name for name in ("torch", "numpy", "neo", "pandas", "matplotlib") if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", ["--version", "--help", "record --help", "stream --help", "study --help", "info --help"]
+)
+def test_help_and_version_need_no_torch(arguments):
+    code = WITHOUT_TORCH.format(arguments.split())
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines()[-1] == "[]"
+
+
+def test_the_command_line_knows_all_back_ends(capsys):
+    with pytest.raises(SystemExit):
+        main(["stream", "--help"])
+    assert f"{{{','.join(BACKENDS)}}}" in capsys.readouterr().out

@@ -60,7 +60,7 @@ def test_where_the_channels_are(stimuli, capsys):
         assert record(f"{told} --overwrite", model="maps").units.channel.tolist() == channel
     capsys.readouterr()
     command = "record --model my_models:maps --data x.npz -o s.nwb --channel-dim 0"
-    assert "channel_dim=0, but" in error_of(capsys, command)
+    assert "--channel-dim 0, but" in error_of(capsys, command)
 
 
 def test_attribute_of_an_attribute_is_a_model(stimuli):
@@ -203,7 +203,8 @@ def test_recording_beyond_its_memory(stimuli, capsys):
         Path("out").mkdir()
         spilled = record("--no-shuffle --batch-size 8 --memory 4B", output="out/r.nwb")
     assert {**spilled.rasters} == {**plain.rasters}
-    assert made == [Path("out")]
+    # numba tries whether it can write its cache
+    assert [folder for folder in made if Path(folder).name != "__pycache__"] == [Path("out")]
     assert sorted(os.listdir("out")) == ["r.nwb"]
     capsys.readouterr()
     command = "record --model my_models:relu --data x.npz --output s.nwb"

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ...summary.remarks import Remark
 from ..command import Command, overwrite_option, window_option
 from ..errors import with_options
 from ..files import by_name, file_options, open_either
@@ -55,6 +54,7 @@ def _compare(args: argparse.Namespace) -> int:
     from ...interop.atomic import check_can_be_written
     from ...plot import comparison, require
     from ...plot.shown import save_figure
+    from ...summary.remarks import Remark
 
     if args.output is not None:
         require()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from ...recording.recording import Recording
-from ...summary.remarks import all_or_nothing
-from ...summary.summary import Summary
 from ..command import Command
 from ..errors import with_options
 from ..files import file_options, open_either
 from ..summaries import covered
+
+if TYPE_CHECKING:
+    from ...recording.recording import Recording
+    from ...summary.summary import Summary
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +25,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _info(args: argparse.Namespace) -> int:
+    from ...summary.remarks import all_or_nothing
+    from ...summary.summary import Summary
+
     recording = open_either(args.file, args)
     size = f" ({os.path.getsize(args.file) / 1e6:.2f} MB)" if os.path.isfile(args.file) else ""
     print(f"{args.file}{size}: {recording!r}")

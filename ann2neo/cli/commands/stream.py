@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...summary.kernels import BACKENDS
 from ..command import Command, overwrite_option, window_option
 from ..errors import in_words, say
 from ..network import load_network, load_stimuli, network_options, origin, read_threshold
@@ -37,7 +36,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     running.add_argument("--channels-last", action="store_true", help="lay feature maps out in this order")
     running.add_argument(
-        "--backend", choices=BACKENDS, help="what adds up the spikes (default: the fastest for the device)"
+        "--backend",
+        choices=("portable", "compiled", "fused"),
+        help="what adds up the spikes (default: the fastest for the device)",
     )
     running.add_argument(
         "--isi-histogram", action="store_true", help="count intervals by length, to test them (2 kB a unit)"
