@@ -485,3 +485,13 @@ def test_the_command(tmp_path, capsys):
     assert main([*command, "--window", "7"]) == 2
     assert "window 20 (now 7)" in capsys.readouterr().err
     assert os.listdir(tmp_path) == ["s"]
+
+
+def test_a_study_whose_tables_were_computed_otherwise_does_not_go_on(tmp_path):
+    study = Study(regimes=("random",), seeds=1, **SMALL)
+    run_study(tmp_path, study, processes=1)
+    kept = json.loads((tmp_path / "study.json").read_text())
+    assert kept.pop("measures") == 2
+    (tmp_path / "study.json").write_text(json.dumps(kept))  # as before there were versions
+    with pytest.raises(ValueError, match=r"another version of ann2neo.*take another folder"):
+        run_study(tmp_path, dataclasses.replace(study, seeds=2), processes=1)

@@ -127,6 +127,7 @@ class Firings:
         self._held: list[Fired] = []
         self._bins: Bins | None = None
         self._look: FirstLook | None = None
+        self._maps: Maps | None = None
         self._n_shown_before = 0
         self._n_steps: np.ndarray | None = None
         self._call = Call()
@@ -361,7 +362,7 @@ class Firings:
         told = self.selection.channel_dim_of(names, tuple(activation.shape[1:]))
         if told is not None or activation.ndim != 4:
             return told or 0
-        return self._maps.channel_dim(activation)
+        return None if self._maps is None else self._maps.channel_dim(activation)
 
     def _check_what_fired(self, silent: list[str]) -> None:
         way_out = (

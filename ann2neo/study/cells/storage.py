@@ -13,6 +13,12 @@ from typing import Any
 
 from .grid import Cell, Study
 
+MEASURES = 2
+"""How tables of cells are computed: raised when a column changes its meaning.
+
+1: ``relative_fano_factor`` was the Fano factor over 1 − p. 2: over (n − 1)/n · (1 − p) in n windows.
+"""
+
 
 def place_of(cell: Cell, folder: Path) -> Path:
     """Return the folder of a cell in that of its study."""
@@ -58,7 +64,8 @@ def is_study(folder: Path) -> bool:
 
 def read_study(folder: Path) -> Study:
     """Return the grid and settings of the study in a folder."""
-    kept = json.loads((folder / "study.json").read_text())
+    kept = _kept(folder)
+    kept.pop("measures", None)
     known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in kept.items()}
     return Study(**known)
 
@@ -66,7 +73,12 @@ def read_study(folder: Path) -> Study:
 def write_study(folder: Path, study: Study) -> None:
     """Store grid and settings of a study."""
     (folder / "cells").mkdir(parents=True, exist_ok=True)
-    (folder / "study.json").write_text(json.dumps(asdict(study), indent=1))
+    (folder / "study.json").write_text(json.dumps({**asdict(study), "measures": MEASURES}, indent=1))
+
+
+def _kept(folder: Path) -> dict[str, Any]:
+    kept: dict[str, Any] = json.loads((folder / "study.json").read_text())
+    return kept
 
 
 def with_what_is_there(folder: Path, study: Study) -> Study:
@@ -75,10 +87,16 @@ def with_what_is_there(folder: Path, study: Study) -> Study:
     Raises
     ------
     ValueError
-        If the settings differ.
+        If the settings differ, or the tables of the cells were computed otherwise.
     """
     if not is_study(folder):
         return study
+    measures = _kept(folder).get("measures", 1)
+    if measures != MEASURES:
+        raise ValueError(
+            f"{folder} holds a study of another version of ann2neo, in which relative_fano_factor is not "
+            "over (n − 1)/n · (1 − p): go on with that version, or take another folder"
+        )
     there = read_study(folder)
     other = {name: value for name, value in there.settings.items() if study.settings[name] != value}
     if other:
