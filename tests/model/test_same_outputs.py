@@ -131,6 +131,21 @@ def test_fused_kernels_are_used_while_a_probe_is_on():
     assert [name for name in called if "transformer_encoder_layer" in name] == fused
 
 
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_what_has_no_fused_kernel_runs_once(batch_first):
+    torch.manual_seed(0)
+    model = nn.TransformerEncoderLayer(16, 2, 32, batch_first=batch_first).eval()
+    called = []
+    model.linear1.register_forward_hook(lambda *_: called.append(1))  # with it torch uses no kernel
+    with torch.no_grad():
+        plain = model(TOKENS)
+        called.clear()
+        with Probe(model, "relu", time_dim=1 if batch_first else 0) as probe:
+            assert torch.equal(model(TOKENS), plain)
+    assert probe.recording.n_bins == 30
+    assert len(called) == 1
+
+
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor", "ignore:The PyTorch API of nested tensors")
 def test_two_probes_see_the_same_inside_a_fused_kernel(model):
     with torch.no_grad():

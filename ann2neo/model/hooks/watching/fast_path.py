@@ -26,6 +26,12 @@ def may_be_fast(module: nn.Module) -> bool:
     """
     if module.training or not isinstance(module, FAST_PATHS):
         return False
+    attention = [each for each in module.modules() if isinstance(each, nn.MultiheadAttention)]
+    if not any(each.batch_first for each in attention):
+        return False  # the kernel takes the stimuli first
+    has_hooks = any(each._forward_hooks or each._forward_pre_hooks for each in module.modules())
+    if has_hooks and isinstance(module, nn.TransformerEncoderLayer):
+        return False
     return not (torch.is_grad_enabled() and any(p.requires_grad for p in module.parameters()))
 
 
