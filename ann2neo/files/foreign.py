@@ -133,11 +133,15 @@ def _nwb_blocks(path: Path) -> list[neo.Block]:
     """
     import h5py
 
+    from ..interop.from_block import check_spike_times
+
     with h5py.File(path, "r") as file:
         table = file.get("units", {})
         if "spike_times" not in table:
             return []
         times = _ragged(table, "spike_times")
+        for number, of_unit in enumerate(times):
+            check_spike_times(f"unit {number}", of_unit)
         observed = _ragged(table, "obs_intervals") if "obs_intervals" in table else None
         names = {column: _texts(table, column, len(times)) for column in ("block", "segment", "_name")}
     if observed is None or not all(map(len, observed)):

@@ -175,9 +175,34 @@ def _aligned(trains: list[list[neo.SpikeTrain]], block_name: str | None) -> list
     return [[named[name] for name in by_name[0]] for named in by_name]
 
 
+def check_spike_times(unit: str, times: np.ndarray) -> None:
+    """Check that a unit's spike times are times.
+
+    Raises
+    ------
+    ValueError
+        If one is NaN or infinite.
+
+    Examples
+    --------
+    >>> check_spike_times("unit 3", np.array([0.1, np.nan]))
+    Traceback (most recent call last):
+    ...
+    ValueError: 1 of 2 spike times of unit 3 are NaN or infinite: take them out of the file or Block first
+    """
+    n_wrong = int((~np.isfinite(times)).sum())
+    if n_wrong:
+        raise ValueError(
+            f"{n_wrong} of {len(times)} spike times of {unit} are NaN or infinite: take them out of the file "
+            "or Block first"
+        )
+
+
 def _binned(trains: list[neo.SpikeTrain], bin_size: float) -> tuple[np.ndarray, np.ndarray]:
     """Return which bins have spikes, bool (n_units, n_bins), and how many spikes each train has in them."""
     trains = [train.rescale("ms") for train in trains]
+    for number, train in enumerate(trains):
+        check_spike_times(train.name or f"train {number}", train.magnitude)
     start = max(train.t_start.item() for train in trains)
     stop = min(train.t_stop.item() for train in trains)
     if stop <= start:

@@ -154,6 +154,19 @@ def test_nwb_intervals_that_differ(tmp_path):
     assert recording.n_bins == 10
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+@pytest.mark.parametrize("intervals", [None, [[[0, 0.01]]] * 2])
+def test_spike_times_that_are_no_times_are_refused(tmp_path, wrong, intervals):
+    trains = [np.array([0.0012, 0.005]), np.array([0.0012, wrong, 0.005])]
+    path = nwb(tmp_path / "real.nwb", trains, intervals=intervals)
+    with pytest.raises(ValueError, match=r"real\.nwb.*1 of 3 spike times of unit 1 are NaN or infinite"):
+        load(path, bin_size=1)
+    segment = segment_of()
+    segment.spiketrains[2][0] = np.nan * pq.ms  # Neo itself refuses infinity
+    with pytest.raises(ValueError, match="1 of 1 spike times of neuron 2 are NaN"):
+        Recording.from_neo(block_of(segment), bin_size=1)
+
+
 def test_nwb_spikes_outside_their_intervals(tmp_path):
     path = nwb(tmp_path / "real.nwb", [np.array([0.0012, 0.05])], intervals=[[[0, 0.01]]])
     with pytest.warns(UserWarning, match="1 spikes are left out: they lie outside the intervals"):
