@@ -312,3 +312,14 @@ def test_no_warning_where_nothing_is_wrong(generator):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         record(nn.ReLU(), [x] * 5)  # repeats of a presentation
+
+
+def test_nothing_is_left_of_a_first_block_that_failed():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
+    with Probe(model) as probe:
+        with pytest.raises(KeyError), probe.stimulus():
+            model(torch.randn(3, 1, 8, 8))
+            raise KeyError
+        with probe.stimulus():
+            model(torch.randn(3, 1, 6, 6))
+    assert probe.recording.rasters["1"].shape == (2, 4, 4)

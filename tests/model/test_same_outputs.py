@@ -111,6 +111,27 @@ def test_what_is_inside_a_fused_kernel_is_recorded():
     assert (probe.recording.raster("head") == (logits > 0).numpy().T).all()
 
 
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor", "ignore:The PyTorch API of nested tensors")
+@pytest.mark.filterwarnings("ignore:not recorded")
+@pytest.mark.parametrize("kind", ["encoder of two", "one layer", "attention", "gru"])
+@pytest.mark.parametrize("inference", [True, False])
+def test_outputs_under_autocast_are_equal(kind, inference):
+    torch.manual_seed(0)
+    model = nn.GRU(16, 8, batch_first=True).eval() if kind == "gru" else MODELS[kind]().eval()
+
+    def output():
+        found = model(TOKENS)
+        return found[0] if kind == "gru" else found
+
+    with torch.inference_mode(inference), torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        plain = output()
+        with Probe(model, "*" if kind != "gru" else nn.GRU):
+            probed = [output(), output()]
+    for each in probed:
+        assert each.dtype == plain.dtype
+        assert torch.equal(each, plain)
+
+
 def test_fused_kernels_are_used_while_a_probe_is_on():
     torch.manual_seed(0)
     model = Pooled(encoder_layer()).eval()

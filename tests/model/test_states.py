@@ -206,3 +206,30 @@ def test_of_snntorch_itself():
     np.testing.assert_array_equal(recording.raster("1"), (model[0](x) > 1).T)
     assert model[1].mem is held
     assert torch.equal(held, before)
+
+
+class Ring(nn.Module):
+    """A buffer, a view of it, and a place in it."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.register_buffer("past", torch.zeros(6, 4))
+        self.last, self.place, self.fc = self.past[-1], 0, nn.Linear(4, 4)
+
+    def forward(self, x):
+        self.past.copy_(torch.roll(self.past, -1, 0))
+        self.past[-1] = x.detach().mean(0)
+        self.place += 1
+        return torch.relu(self.fc(x + self.last))
+
+
+def test_views_stay_views_and_numbers_are_given_back():
+    model, x = Ring(), torch.randn(20, 4, generator=torch.Generator().manual_seed(1))
+    recording = record(model, x, batch_size=10)
+    assert model.place == 0
+    assert not model.past.any()
+    assert model.last.data_ptr() == model.past[-1].data_ptr()
+    with torch.no_grad():
+        expected = torch.cat([model(batch) for batch in x.split(10)]) > 0
+    assert (recording.raster("relu") == expected.numpy().T).all()

@@ -167,6 +167,73 @@ def test_a_first_pass_that_fails_decides_nothing():
     check(probe.recording, captured(model, "1"))
 
 
+class Frozen(nn.Module):
+    """A block whose weights are buffers."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("up", torch.randn(6, 9))
+        self.register_buffer("down", torch.randn(9, 6))
+
+    def forward(self, x):
+        return torch.relu(x @ self.up) @ self.down
+
+
+class Vectors(nn.Module):
+    """A block whose weights have one dimension that counts."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.down = nn.Parameter(torch.randn(6, 1)), nn.Parameter(torch.randn(1, 6))
+
+    def forward(self, x):
+        return torch.relu(x @ self.up) @ self.down
+
+
+class Borrowed(nn.Module):
+    """A residual block of modules that others hold."""
+
+    def __init__(self, *parts):
+        super().__init__()
+        self.parts = [lambda x: parts[2](parts[1](parts[0](x)))]
+
+    def forward(self, x):
+        return x + self.parts[0](x)
+
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.ReLU(), nn.ReLU()
+
+    def forward(self, x):
+        return 2 * self.b(self.a(x) - 0.5)
+
+
+def blocks():
+    class Holder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.up, self.act, self.down = nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6)
+            self.residual = Borrowed(self.up, self.act, self.down)
+
+        def forward(self, x):
+            return self.residual(x)
+
+    torch.manual_seed(0)
+    return {
+        ("0.relu",): nn.Sequential(Frozen(), nn.Linear(6, 2)),
+        ("1.relu",): nn.Sequential(nn.Linear(6, 6), Vectors()),
+        ("act",): Holder(),
+        ("0.a", "0.b"): nn.Sequential(Twice(), nn.Linear(6, 2)),
+    }
+
+
+@pytest.mark.parametrize("names", blocks())
+def test_a_block_that_computes_is_no_activation(names):
+    assert record(blocks()[names], X).layers == [*names]
+
+
 # -- globs ------------------------------------------------------------------------------------------------
 
 
@@ -346,7 +413,53 @@ def test_a_clamp_of_a_parameter_is_no_activation():
         def forward(self, x):
             return torch.relu(self.fc(x) * self.scale.clamp(min=0))
 
-    assert record(Net(), X).layers == ["relu"]
+    with pytest.warns(UserWarning, match=r"'clamp': \(20,\)}, because they do not depend on the stimuli"):
+        assert record(Net(), X).layers == ["relu"]
+
+
+def test_what_is_computed_in_place_from_constants_is_constant():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.table, self.fc = nn.Embedding(60, 4), nn.Linear(6, 20)
+
+        def forward(self, x):
+            distance = torch.zeros(20, 20, dtype=torch.long)
+            distance += torch.arange(20)
+            distance[:, 3] = 7
+            distance.sub_(torch.arange(20)[:, None]).abs_()
+            return torch.relu(self.fc(x) + self.table(distance).sum((1, 2)))
+
+    with pytest.warns(UserWarning, match=r"{'table': \(20, 20, 4\)}, because they do not depend"):
+        assert record(Net(), X, "*").layers == ["fc", "relu"]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda buffer, x: torch.ops.aten.copy_.default(buffer, x),
+        lambda buffer, x: torch._foreach_add_([torch.zeros(1), buffer], [torch.zeros(1), x]),
+        lambda buffer, x: torch.add(x, 0, out=buffer),
+        lambda buffer, x: buffer.view(-1).add_(x.reshape(-1)),
+    ],
+)
+@pytest.mark.parametrize("make", [torch.zeros, torch.empty])
+def test_what_is_written_into_a_buffer_depends_on_the_stimuli(make, write):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.fc = nn.Linear(6, 6)
+
+        def forward(self, x):
+            buffer = make(len(x), 6).mul_(0)
+            write(buffer, x)
+            return torch.tanh(self.fc(x)) + torch.relu(buffer)
+
+    recording = record(Net(), X)
+    assert recording.layers == ["tanh", "relu"]
+    assert (recording.raster("relu") == (X > 0).numpy().T).all()
 
 
 # -- experts ----------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from .stimuli.call import Call, check_number
 from .stimuli.first_look import FirstLook
 from .stimuli.steps import Bins, counted, into_bins
 from .watching.constants import Constants
+from .watching.fast_path import FAST_PATHS
 from .watching.interception import intercept, release
 from .watching.maps import Maps
 
@@ -97,6 +98,7 @@ class Firings:
             self._complete_block(self._block, before)
         except BaseException:
             self._complete_passes = before
+            self.forget_pass()
             raise
         finally:
             self._block = None
@@ -140,6 +142,14 @@ class Firings:
             self._n_shown_before = self._block.begin(self._call if self.selection.has_steps else None)
         if self.is_first:
             self.constants = Constants(self.model, self._call.tensors)
+
+    def leave_out_constant(self, name: str, output: torch.Tensor) -> None:
+        """Leave out a function of parameters alone; say so if it looks like one of the stimuli."""
+        numbers = self.may_be or self._call.n_stimuli
+        if output.ndim and output.shape[0] in numbers:
+            self.left_out.add(name, CONSTANT, output)
+        else:
+            self.left_out.add(name)
 
     def offer(self, name: str, modules: tuple[str, ...], output: Any, time_dim: TimeDim) -> None:
         """Take what fired, unless it is no layer."""
@@ -226,7 +236,8 @@ class Firings:
                 around = partial(look.around, path, module)
                 while_on.callback(release, module, around)
                 intercept(module, around)
-            self._maps = while_on.enter_context(Maps())
+            if not _is_changed_by_maps(self.model):
+                self._maps = while_on.enter_context(Maps())
             yield
 
     def _with_stimuli(self, fired: list[Fired]) -> list[Fired]:
@@ -404,3 +415,10 @@ def _copied(output: torch.Tensor | PackedSequence) -> torch.Tensor | PackedSeque
     if isinstance(output, PackedSequence):
         return output._replace(data=output.data.clone())
     return output.clone()
+
+
+def _is_changed_by_maps(model: nn.Module) -> bool:
+    """Tell whether a dispatch mode would change outputs: autocast then rounds what is fused otherwise."""
+    if not (torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")):
+        return False
+    return any(isinstance(each, (*FAST_PATHS, nn.RNNBase, nn.RNNCellBase)) for each in model.modules())

@@ -22,7 +22,7 @@ from .plain import tensor_of
 from .selection import Selection, TimeDim
 from .watching.eagerly import Eagerly
 from .watching.fast_path import FAST_PATHS, may_be_fast, without
-from .watching.functions import ACTIVATIONS, FunctionCalls, is_activation, name_of, place_of_call
+from .watching.functions import ACTIVATIONS, PRODUCTS, FunctionCalls, is_activation, name_of, place_of_call
 from .watching.interception import intercept, release
 
 
@@ -210,6 +210,7 @@ class Hooks:
     def _forget_pass(self) -> None:
         if self._firings.is_first:  # nothing is left of a first pass that failed
             self._names.clear()
+            self._taken = {name for names in self._names_of.values() for name in names}
             self._is_by_hand: dict[str, bool] = {}
             self._places_of_calls: dict[str, Any] = {}
         self._firings.forget_pass()
@@ -351,11 +352,12 @@ class Hooks:
         """Name the n-th firing of a place in a pass: relu, relu_1, … past names of other places."""
         key = (stem, n_before)
         if key not in self._names:
-            taken = {name for names in self._names_of.values() for name in names} | set(self._names.values())
+            taken = self._taken
             name, number = stem, n_before
             while (number or is_function) and (name := f"{stem}_{number}" if number else stem) in taken:
                 number += 1
             self._names[key] = name
+            taken.add(name)
         return self._names[key]
 
     # -- functions -----------------------------------------------------------------------------------
@@ -367,6 +369,9 @@ class Hooks:
             return
         if self._firings.constants is not None:
             self._firings.constants.called(function, args, kwargs, output)
+            candidate = self._path[-1].candidate if self._path else None
+            if candidate is not None and name_of(function) in PRODUCTS:
+                candidate.has_product = True
         is_attribute = name_of(function) in ("get", "set")
         if is_attribute or not self._watches_functions or not isinstance(output, torch.Tensor):
             return
@@ -381,7 +386,7 @@ class Hooks:
             if not self.selection.wants_activation(name):
                 return
             if self._firings.constants is not None and self._firings.constants.hold(output):
-                self._firings.left_out.add(name)  # no activation of anything
+                self._firings.leave_out_constant(name, output)
         time_dim = self.selection.time_dim_of(name)
         if time_dim != "calls":
             self._check_place_of_call(name)
@@ -445,18 +450,24 @@ def _may_be_activation(module: nn.Module) -> bool:
     """Tell whether a module may be an activation written by hand: it has no weights and no other modules."""
     if type(module).__module__.startswith("torch.") or isinstance(module, nn.ModuleList | nn.ModuleDict):
         return False
-    if any(sum(size > 1 for size in parameter.shape) > 1 for parameter in module.parameters()):
+    if any(sum(size > 1 for size in each.shape) > 1 for each in (*module.parameters(), *module.buffers())):
         return False  # a matrix
     within = list(module.modules())[1:]
     return all(isinstance(each, ACTIVATIONS) or _may_be_activation(each) for each in within)
 
 
 def _is_like_its_input(frame: Frame, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> bool:
-    """Tell whether a module gives the shape it was given, and does not only pass on what fired inside."""
+    """Tell whether a module gives the shape it was given, and is not a block in which activations fired.
+
+    An activation works on each unit alone: all that fired inside has this shape, and there was no product.
+    """
     given = next((each for each in (*args, *kwargs.values()) if isinstance(each, torch.Tensor)), None)
     if given is None or not isinstance(output, torch.Tensor) or output.shape != given.shape:
         return False
-    return frame.place.is_leaf or all(output is not each for each in frame.outputs)
+    inside = [tensor for each in frame.outputs if isinstance(tensor := each, torch.Tensor)]
+    if frame.has_product or any(each.shape != given.shape for each in inside):
+        return False
+    return frame.place.is_leaf or (len(inside) == 1 and output is not inside[0])
 
 
 def _check_is_packed(layer: str, module: nn.RNNBase, output: Any) -> None:

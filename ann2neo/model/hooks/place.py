@@ -53,6 +53,8 @@ class Frame:
     """What fired inside, while it is open whether the module itself is the activation."""
     outputs: list[Any] = field(default_factory=list)
     has_fired: bool = False
+    has_product: bool = False
+    """Whether a matrix product was computed in it."""
     is_within: bool = field(init=False)
     """Whether it is in a place that is a layer."""
     candidate: Frame | None = field(init=False)

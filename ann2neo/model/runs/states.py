@@ -71,11 +71,9 @@ def states_set_aside(model: nn.Module) -> Iterator[None]:
             module._buffers.clear()
             module._buffers.update(buffers)
             for name, now in _attributes(module).items():
-                if name not in attributes:
-                    if _may_be_state(now):
-                        del vars(module)[name]
-                elif _may_be_state(now) or _may_be_state(attributes[name]):
-                    vars(module)[name] = attributes[name]
+                if name not in attributes and _may_be_state(now):
+                    del vars(module)[name]
+            vars(module).update(attributes)  # numbers, too: a place in a buffer belongs to the buffer
 
 
 def _attributes(module: nn.Module) -> dict[str, Any]:
@@ -94,7 +92,7 @@ def _copy(value: Any, copies: dict[int, Any]) -> Any:
         # the weights of quantized layers are integers, and large
         is_quantized = value.is_quantized or value.dtype in (torch.int8, torch.uint8)
         is_weight = isinstance(value, nn.Parameter) or is_lazy(value) or is_quantized
-        copies[id(value)] = value if is_weight else value.detach().clone()
+        copies[id(value)] = value if is_weight else _copy_of_tensor(value, copies)
     elif type(value) is list and not any(isinstance(each, nn.Parameter) for each in value):
         as_list: list[Any] = []
         copies[id(value)] = as_list  # before it is filled: it may hold itself
@@ -107,3 +105,15 @@ def _copy(value: Any, copies: dict[int, Any]) -> Any:
         parts = [_copy(each, copies) for each in value]
         copies[id(value)] = type(value)._make(parts) if hasattr(value, "_make") else tuple(parts)
     return copies.get(id(value), value)
+
+
+def _copy_of_tensor(tensor: torch.Tensor, copies: dict[int, Any]) -> torch.Tensor:
+    """Copy a tensor; views of one memory stay views of one memory."""
+    if type(tensor) is not torch.Tensor or tensor.layout != torch.strided or tensor.device.type == "meta":
+        return tensor.detach().clone()
+    storage = tensor.untyped_storage()
+    key = -storage._cdata  # no object has such an id
+    if key not in copies:
+        copies[key] = storage.clone()
+    made = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    return made.set_(copies[key], tensor.storage_offset(), tensor.shape, tensor.stride())

@@ -225,9 +225,9 @@ def parameter_names(model: nn.Module) -> tuple[str, ...]:
     """
     forward = model.forward
     # the function, which is the same for all models of a class, and keeps none of them alive
-    is_method = inspect.ismethod(forward)
-    names = _positions(forward.__func__ if is_method else forward)  # type: ignore[attr-defined]
-    return names[is_method:]
+    if inspect.ismethod(forward):
+        return _positions(forward.__func__)[1:]
+    return _positions.__wrapped__(forward)
 
 
 @lru_cache(64)

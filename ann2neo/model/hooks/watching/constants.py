@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 FACTORIES = frozenset(
     (
-        *("zeros", "ones", "full", "empty", "eye", "arange", "linspace", "logspace"),
+        *("zeros", "ones", "full", "eye", "arange", "linspace", "logspace"),
         *("rand", "randn", "randint", "randperm", "normal", "tril_indices", "triu_indices"),
     )
 )
@@ -41,8 +42,8 @@ class Constants:
     """
 
     def __init__(self, model: nn.Module, given: Iterable[torch.Tensor]) -> None:
-        # the tensors are kept, so that no other one takes the place of their memory
-        self._kept: dict[int, torch.Tensor] = {}
+        # a weak reference keeps this address from becoming that of other memory; the version tells of writing
+        self._kept: dict[int, tuple[StorageWeakRef, int | None]] = {}
         for tensor in (*model.parameters(), *model.buffers()):
             self._add(tensor)
         given = list(given)
@@ -53,25 +54,33 @@ class Constants:
 
     def hold(self, tensor: torch.Tensor) -> bool:
         """Tell whether a tensor does not depend on the stimuli."""
-        return _memory_of(tensor) in self._kept
+        return self._held(tensor)
 
     def called(self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
         """Follow a call of a torch function."""
         name = getattr(function, "__name__", "")
         used = list(_tensors((*args, *kwargs.values())))
-        is_constant = all(map(self.hold, used)) if used else name in FACTORIES
-        if is_constant:
-            for tensor in _tensors((output,)):
+        is_in_place = name == "__setitem__" or name.startswith("__i") or name.rstrip("_") + "_" == name
+        # a list of tensors may be written to, too
+        n_written = len(list(_tensors(args[:1]))) if is_in_place else 0
+        held = [self._held(tensor, int(i < n_written)) for i, tensor in enumerate(used)]
+        if all(held) if used else name in FACTORIES:
+            for tensor in _tensors((output, *used[:n_written])):
                 self._add(tensor)
-        elif used and (name == "__setitem__" or name.startswith("__i") or name.rstrip("_") + "_" == name):
-            self._discard(used[0])  # in place
-        elif isinstance(kwargs.get("out"), torch.Tensor):
-            self._discard(kwargs["out"])
+        else:
+            for tensor in (*used[:n_written], *_tensors((kwargs.get("out"),))):
+                self._discard(tensor)
+
+    def _held(self, tensor: torch.Tensor, n_written: int = 0) -> bool:
+        """Tell whether a tensor was constant before it was written to so often."""
+        _, version = self._kept.get(_memory_of(tensor) or 0, (None, -1))
+        now = _version_of(tensor)
+        return version is None or (now is not None and version == now - n_written)
 
     def _add(self, tensor: torch.Tensor) -> None:
         memory = _memory_of(tensor)
         if memory is not None:
-            self._kept[memory] = tensor.detach()
+            self._kept[memory] = StorageWeakRef(tensor.untyped_storage()), _version_of(tensor)
 
     def _discard(self, tensor: torch.Tensor) -> None:
         self._kept.pop(_memory_of(tensor) or 0, None)
@@ -83,6 +92,11 @@ def _memory_of(tensor: torch.Tensor) -> int | None:
         return int(tensor.untyped_storage()._cdata)
     except (RuntimeError, NotImplementedError, AttributeError):  # nested, sparse, wrapped tensors
         return None
+
+
+def _version_of(tensor: torch.Tensor) -> int | None:
+    """Return how often memory was written to; tensors of inference mode do not know."""
+    return None if tensor.is_inference() else tensor._version
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:

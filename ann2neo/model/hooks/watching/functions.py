@@ -27,6 +27,16 @@ CLAMPS = frozenset({"clamp", "clip", "clampmin"})
 """Functions that are an activation if they have a lower bound, of at most zero."""
 
 
+PRODUCTS = frozenset(
+    (
+        *("linear", "bilinear", "matmul", "rmatmul", "mm", "bmm", "addmm", "baddbmm", "mv", "addmv", "dot"),
+        *("einsum", "tensordot", "conv1d", "conv2d", "conv3d", "scaled_dot_product_attention"),
+        *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "multi_head_attention_forward"),
+    )
+)
+"""Functions that mix units, which no activation does."""
+
+
 @lru_cache(4096)
 def name_of(function: Any) -> str:
     """Return the name of a torch function; its variant in place has the same.
