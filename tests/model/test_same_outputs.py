@@ -251,6 +251,22 @@ def test_compiled_functions_that_call_the_model(when, grad):
     assert probe.n_stimuli == 40
 
 
+def test_a_model_that_is_compiled_while_a_probe_is_on_is_told_of():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(6, 8), nn.ReLU()), torch.randn(20, 6)
+    probe = Probe(model).__enter__()
+    model(x)
+    model.compile(backend="eager")
+    model(x)
+    with pytest.warns(UserWarning, match=r"Sequential\.compile\(\) was called while"):
+        probe.__exit__(None, None, None)
+    assert probe.n_stimuli == 20
+    assert model._compiled_call_impl is not None  # it stays compiled
+    with Probe(model) as again:
+        model(x)
+    assert again.n_stimuli == 20
+
+
 def test_a_loop_that_never_calls_the_model_is_told_so():
     model, summary = nn.Sequential(nn.Linear(6, 8), nn.ReLU()), Summary(window=2)
     with (

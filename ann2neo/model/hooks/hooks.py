@@ -23,7 +23,7 @@ from .selection import Selection, TimeDim
 from .watching.eagerly import Eagerly
 from .watching.fast_path import FAST_PATHS, may_be_fast, without
 from .watching.functions import ACTIVATIONS, PRODUCTS, FunctionCalls, is_activation, name_of, place_of_call
-from .watching.interception import intercept, release
+from .watching.interception import intercept, is_intercepted, release
 
 
 class _SlowRuns(threading.local):
@@ -166,6 +166,11 @@ class Hooks:
         return self._watches_functions and (self._watches_all_functions or not calls_none)
 
     def __exit__(self, *exception: object) -> None:
+        if self._is_on and exception[:1] == (None,) and not is_intercepted(self.model):
+            warn_caller(
+                f"{type(self.model).__name__}.compile() was called while the probe was on, so passes after "
+                "it are not recorded: compile the model before"
+            )
         with self._turn:
             self._is_on = False
             self._forget_pass()  # somebody may end it within one

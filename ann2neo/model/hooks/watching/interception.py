@@ -97,7 +97,6 @@ def release(module: nn.Module, around: Around) -> None:
             module.__dict__["_compiled_call_impl"] = standing.compiled
 
 
-def is_compiled(module: nn.Module) -> bool:
-    """Tell whether torch.compile made a module, or its call."""
-    call = module._compiled_call_impl
-    return hasattr(module, "_orig_mod") or (call is not None and not isinstance(call, _Interception))
+def is_intercepted(module: nn.Module) -> bool:
+    """Tell whether somebody takes part in the calls of a module."""
+    return isinstance(module.__dict__.get("_compiled_call_impl"), _Interception)
