@@ -73,7 +73,8 @@ def check_is_plain(tensor: torch.Tensor, layer: str) -> None:
     if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         raise TypeError(
             f"layer {layer!r} runs within torch.func (vmap, grad, …), where a tensor stands for many or for "
-            "another one: leave the probe for that call, and show the model the whole batch itself"
+            "another one: leave the probe for that call, and show the model the whole batch itself; if the "
+            "model calls torch.func, name as layers= those that are outside of it"
         )
     if tensor.is_nested:
         raise TypeError(
