@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -88,12 +87,12 @@ class _Everything(Selection):
 class _Names(Firings):
     """Notes the names of what fires."""
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.names: list[str] = []
+
     def _fire(self, name: str, modules: tuple[str, ...], output: Any, time_dim: Any) -> None:
         self.names.append(name)
-
-    @cached_property
-    def names(self) -> list[str]:
-        return []
 
     def end(self, output: Any, silent: list[str]) -> None:
         pass

@@ -56,8 +56,8 @@ def record(
 
     Where modules hold something between passes, as spiking neurons do, those of snnTorch and spikingjelly are
     reset before each batch, by their own methods (``reset_mem``, ``reset``); those of norse are given their
-    states. Afterwards every module holds what it held before: buffers, and tensors, lists and dicts of its
-    own.
+    states. Afterwards every module holds what it held before: buffers, and numbers, tensors, lists and dicts
+    of its own.
 
     Parameters
     ----------

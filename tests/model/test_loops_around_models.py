@@ -1,5 +1,6 @@
 """Loops around a model whose passes are steps of the same stimuli."""
 
+import contextlib
 import warnings
 
 import numpy as np
@@ -317,6 +318,13 @@ def test_no_warning_where_nothing_is_wrong(generator):
 def test_nothing_is_left_of_a_first_block_that_failed():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
     with Probe(model) as probe:
+        block = probe.stimulus()
+        block.__enter__()
+        model(torch.randn(3, 1, 9, 9))
+        with contextlib.suppress(RuntimeError):  # the loop goes on
+            model(torch.randn(3, 2, 9, 9))
+        with pytest.warns(UserWarning, match="failed, so its stimuli are not recorded"):
+            block.__exit__(None, None, None)
         with pytest.raises(KeyError), probe.stimulus():
             model(torch.randn(3, 1, 8, 8))
             raise KeyError

@@ -93,21 +93,24 @@ class Firings:
         if self._block is not None:
             raise RuntimeError("this is within the block of a stimulus already: leave that one first")
         before, self._block = self._complete_passes, Block()
+        is_complete = False
         try:
             yield
-            self._complete_block(self._block, before)
-        except BaseException:
-            self._complete_passes = before
-            self.forget_pass()
-            raise
+            if self._block.has_failed:
+                warn_caller(
+                    "a forward pass in the block of a stimulus failed, so its stimuli are not recorded"
+                )
+            else:
+                self._complete_block(self._block)
+                is_complete = True
         finally:
             self._block = None
+            if not is_complete:
+                self._complete_passes = before
+                self.forget_pass()
 
-    def _complete_block(self, block: Block, before: int) -> None:
-        if block.has_failed:
-            self._complete_passes = before
-            warn_caller("a forward pass in the block of a stimulus failed, so its stimuli are not recorded")
-        elif len(n_steps := block.n_steps):
+    def _complete_block(self, block: Block) -> None:
+        if len(n_steps := block.n_steps):
             n_before = self.n_stimuli
             taken = {
                 layer: self.on_layer(layer, activation, n_steps, n_before)
@@ -320,7 +323,7 @@ class Firings:
             )
         if isinstance(output, torch.Tensor) and output.shape[:1] == (n_nodes,):
             return True
-        if self._complete_passes or any(self.selection.names(each) for each in (name, *modules)):
+        if self._complete_passes or self.selection.names(name, *modules):
             raise ValueError(
                 f"layer {name!r} gives shape {tuple(output.shape)} for {n_nodes} nodes: choose layers that "
                 "give one activation for each node"

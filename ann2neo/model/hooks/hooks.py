@@ -235,6 +235,7 @@ class Hooks:
                     "batch, or a part of it"
                 )
             try:
+                self._forget_pass()  # what a block of passes that failed has left
                 self._thread, self.was_called = threading.get_ident(), True
                 with torch._C.DisableTorchFunction():
                     self._firings.begin(args, kwargs)
@@ -372,8 +373,9 @@ class Hooks:
     ) -> None:
         if self._is_blind:
             return
-        if self._firings.constants is not None:
-            self._firings.constants.called(function, args, kwargs, output)
+        constants = self._firings.constants
+        if constants is not None:
+            constants.called(function, args, kwargs, output)
             candidate = self._path[-1].candidate if self._path else None
             if candidate is not None and name_of(function) in PRODUCTS:
                 candidate.has_product = True
@@ -390,8 +392,9 @@ class Hooks:
                 return
             if not self.selection.wants_activation(name):
                 return
-            if self._firings.constants is not None and self._firings.constants.hold(output):
+            if constants is not None and constants.hold(output):
                 self._firings.leave_out_constant(name, output)
+                return
         time_dim = self.selection.time_dim_of(name)
         if time_dim != "calls":
             self._check_place_of_call(name)
@@ -469,7 +472,7 @@ def _is_like_its_input(frame: Frame, args: tuple[Any, ...], kwargs: dict[str, An
     given = next((each for each in (*args, *kwargs.values()) if isinstance(each, torch.Tensor)), None)
     if given is None or not isinstance(output, torch.Tensor) or output.shape != given.shape:
         return False
-    inside = [tensor for each in frame.outputs if isinstance(tensor := each, torch.Tensor)]
+    inside = [each for each in frame.outputs if isinstance(each, torch.Tensor)]
     if frame.has_product or any(each.shape != given.shape for each in inside):
         return False
     return frame.place.is_leaf or (len(inside) == 1 and output is not inside[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -51,6 +51,23 @@ def tensor_of(output: Any, layer: str) -> torch.Tensor | PackedSequence:
         return found.dequantize()
     wide_integers = not found.is_floating_point() and found.element_size() > 2
     return found.double() if wide_integers else found  # float32 does not hold them all
+
+
+def tensors_in(values: Iterable[Any]) -> Iterator[torch.Tensor]:
+    """Yield the tensors among values, and in the lists, tuples and dicts among these.
+
+    Examples
+    --------
+    >>> [len(each) for each in tensors_in((torch.ones(1), 2, [torch.ones(3)], {"x": torch.ones(4)}))]
+    [1, 3, 4]
+    """
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from tensors_in(value)
+        elif isinstance(value, Mapping):
+            yield from tensors_in(value.values())
 
 
 def check_is_plain(tensor: torch.Tensor, layer: str) -> None:

@@ -29,11 +29,6 @@ def evaluation(model: nn.Module, device: Any = None) -> Iterator[torch.device]:
     device : str or torch.device, optional
         Where to run; by default where the model's parameters are.
 
-    Raises
-    ------
-    TypeError
-        If the model is no module, or one that calls no hooks.
-
     Yields
     ------
     torch.device

@@ -46,8 +46,9 @@ def reset_states(model: nn.Module) -> None:
 def states_set_aside(model: nn.Module) -> Iterator[None]:
     """Let the modules of a model work on copies of what they hold, and then give back the originals.
 
-    What a module holds are its buffers, and tensors, lists, tuples and dicts among its attributes. Afterwards
-    it holds the very same objects as before, also if the model was moved or an exception ended the block.
+    What a module holds are its buffers, and its attributes. Afterwards it holds the very same objects as
+    before, also if the model was moved or an exception ended the block. Tensors, lists, tuples and dicts are
+    worked on as copies; what is changed within other objects, as in a deque, stays changed.
 
     Examples
     --------

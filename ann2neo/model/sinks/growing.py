@@ -105,7 +105,7 @@ class GrowingSummary:
         if all_bins and self.window is not None:
             PseudoTime(milliseconds(self.bin_size), all_bins).check_window(self.window)
         return Summary(
-            default_window(bins or self._all_bins(n_steps)) if self.window is None else self.window,
+            default_window(all_bins) if self.window is None else self.window,
             bin_size=self.bin_size,
             trial_bins=bins,
             start=self.start * (n_steps or 1),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from ...model.hooks.plain import tensors_in
 
 MIXING = (
     *("mm", "bmm", "addmm", "baddbmm", "addbmm", "mv", "addmv", "matmul", "linear"),
@@ -135,14 +137,3 @@ def _written(operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
     given = {argument.name: value for argument, value in zip(arguments, args, strict=False)} | dict(kwargs)
     names = [each.name for each in arguments if each.alias_info is not None and each.alias_info.is_write]
     return list(tensors_in([given[name] for name in names if name in given]))
-
-
-def tensors_in(found: Any) -> Iterator[torch.Tensor]:
-    """Yield the tensors in tuples, lists and dicts."""
-    if isinstance(found, torch.Tensor):
-        yield found
-    elif isinstance(found, Mapping):
-        yield from tensors_in(list(found.values()))
-    elif isinstance(found, tuple | list):
-        for each in found:
-            yield from tensors_in(each)

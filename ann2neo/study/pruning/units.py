@@ -12,9 +12,10 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from ...model.hooks.plain import tensors_in
 from ...model.hooks.watching.functions import ACTIVATIONS
 from ...model.runs.evaluation import evaluation
-from .flow import Flow, Value, tensors_in
+from .flow import Flow, Value
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -117,7 +118,7 @@ def prunable(model: nn.Module, example: torch.Tensor) -> list[Prunable]:
             if isinstance(module, FOLLOWED):
                 hooks.callback(module.register_forward_pre_hook(partial(before, name)).remove)
                 hooks.callback(module.register_forward_hook(partial(after, name)).remove)
-        outputs = list(tensors_in(model(example)))
+        outputs = list(tensors_in([model(example)]))
     readers = Counter(each.module for each in found)
     return [
         each

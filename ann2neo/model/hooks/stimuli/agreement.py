@@ -271,4 +271,4 @@ def _check_wanted(
 
 
 def _is_named(each: Fired, selection: Selection) -> bool:
-    return any(selection.names(name) for name in each.names)
+    return selection.names(*each.names)

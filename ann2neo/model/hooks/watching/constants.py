@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
+
+from ..plain import tensors_in
 
 FACTORIES = frozenset(
     (
@@ -23,7 +25,8 @@ class Constants:
 
     An activation of these is the same for all stimuli, so it is no spike train, even if it has as many rows
     as there are stimuli. What cannot be followed, such as a kernel of another library, counts as dependent
-    on the stimuli.
+    on the stimuli. In inference mode tensors do not know that they were written to: there a tensor made by
+    ``torch.zeros`` stays constant for us, if something else than a function of torch writes to it.
 
     Parameters
     ----------
@@ -52,30 +55,26 @@ class Constants:
         if not given:  # a model that reads the stimuli from its buffers
             self._kept.clear()
 
-    def hold(self, tensor: torch.Tensor) -> bool:
-        """Tell whether a tensor does not depend on the stimuli."""
-        return self._held(tensor)
+    def hold(self, tensor: torch.Tensor, n_written: int = 0) -> bool:
+        """Tell whether a tensor did not depend on the stimuli before it was written to so often."""
+        _, version = self._kept.get(_memory_of(tensor) or 0, (None, -1))
+        now = _version_of(tensor)
+        return version is None or (now is not None and version == now - n_written)
 
     def called(self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
         """Follow a call of a torch function."""
         name = getattr(function, "__name__", "")
-        used = list(_tensors((*args, *kwargs.values())))
+        used = list(tensors_in((*args, *kwargs.values())))
         is_in_place = name == "__setitem__" or name.startswith("__i") or name.rstrip("_") + "_" == name
         # a list of tensors may be written to, too
-        n_written = len(list(_tensors(args[:1]))) if is_in_place else 0
-        held = [self._held(tensor, int(i < n_written)) for i, tensor in enumerate(used)]
+        n_written = len(list(tensors_in(args[:1]))) if is_in_place else 0
+        held = [self.hold(tensor, int(i < n_written)) for i, tensor in enumerate(used)]
         if all(held) if used else name in FACTORIES:
-            for tensor in _tensors((output, *used[:n_written])):
+            for tensor in tensors_in((output, *used[:n_written])):
                 self._add(tensor)
         else:
-            for tensor in (*used[:n_written], *_tensors((kwargs.get("out"),))):
+            for tensor in (*used[:n_written], *tensors_in((kwargs.get("out"),))):
                 self._discard(tensor)
-
-    def _held(self, tensor: torch.Tensor, n_written: int = 0) -> bool:
-        """Tell whether a tensor was constant before it was written to so often."""
-        _, version = self._kept.get(_memory_of(tensor) or 0, (None, -1))
-        now = _version_of(tensor)
-        return version is None or (now is not None and version == now - n_written)
 
     def _add(self, tensor: torch.Tensor) -> None:
         memory = _memory_of(tensor)
@@ -97,11 +96,3 @@ def _memory_of(tensor: torch.Tensor) -> int | None:
 def _version_of(tensor: torch.Tensor) -> int | None:
     """Return how often memory was written to; tensors of inference mode do not know."""
     return None if tensor.is_inference() else tensor._version
-
-
-def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from _tensors(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..plain import tensors_in
 from .axes import FIRST, Axes, name_of_axis, rule_of, unknown
 
 
@@ -59,17 +59,17 @@ class Maps(TorchDispatchMode):
     ) -> Any:
         """Run an operation, and note what the dimensions of its output are."""
         kwargs = kwargs or {}
-        given = list(_tensors(args))
+        given = list(tensors_in(args))
         known = [self._axes(tensor) for tensor in given]
         with _as_without(operation):
             output = operation(*args, **kwargs)
         rule = rule_of(operation)
         if rule is None or not (any(known) or (given and rule in FIRST)):
-            for tensor in _tensors([output]):
+            for tensor in tensors_in([output]):
                 self._put(tensor, None)
             return output
         axes = [each or unknown(tensor) for each, tensor in zip(known, given, strict=True)]
-        for tensor in _tensors([output]):
+        for tensor in tensors_in([output]):
             self._put(tensor, rule(axes, tensor, args) if _is_plain(tensor) else None)
         return output
 
@@ -105,14 +105,6 @@ def _is_plain(tensor: torch.Tensor) -> bool:
 
 def _place(tensor: torch.Tensor) -> Any:
     return tensor.dtype, tensor.storage_offset(), tensor.shape, tensor.stride()
-
-
-def _tensors(args: Sequence[Any]) -> Iterator[torch.Tensor]:
-    for each in args:
-        if isinstance(each, torch.Tensor):
-            yield each
-        elif isinstance(each, list | tuple):
-            yield from _tensors(each)
 
 
 def _as_without(operation: Any) -> AbstractContextManager[Any]:
